@@ -1,0 +1,67 @@
+// The Probe: the one place where the allocator's mechanism meets a policy.
+//
+// `Allocator<Probe>` calls these named points. Every function of `ProductionProbe` (src/malloc/) is empty and inlined
+// to nothing; `DiagProbe` (src/diag/) counts, records and reports. The first group runs on the fast path and must be a
+// few instructions without calls; the rest runs in slow paths. No probe function may allocate, throw, or be called
+// while the allocator holds one of its locks, except `heap_changed`, which runs under the page heap's lock and may only
+// store. A probe keeps errno as it found it.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+
+#include "core/fault.h"
+#include "segment/layout.h"
+
+namespace hakmem {
+
+// Sizes of the whole heap in bytes, handed to `heap_changed`.
+using segment::HeapGauges;
+using segment::MincoreResult;
+using segment::SlowReason;
+
+template <class P>
+concept Probe = requires(typename P::ThreadState &state, unsigned size_class, std::size_t bytes, SlowReason reason,
+                         MincoreResult mincore, const Finding &finding, const HeapGauges &gauges) {
+    // Lives in the thread cache (TLS); all-zero bytes are its valid initial value.
+    typename P::ThreadState;
+
+    // Fast path: a small block was handed out or taken back by its one-byte header.
+    { P::allocated(state, size_class) };
+    { P::freed(state, size_class) };
+
+    // A block with a 16-byte header; `bytes` is the size of the block as cut from its pages.
+    { P::large_allocated(state, bytes) };
+    { P::large_freed(state, bytes) };
+    // A free that was answered by a 16-byte header (in addition to the above), and one no header could answer.
+    { P::freed_by_header16(state) };
+    { P::freed_slowly(state) };
+
+    { P::slow_path(state, reason) };
+    { P::mincore_called(state, mincore) };
+
+    // A free whose header was invalid or whose block is not in use. Called before anything is repaired, with no lock
+    // held, in the thread that frees. May not return (on_error=abort).
+    { P::bad_free(state, finding) };
+
+    // The thread's first and last use of the allocator. Between them `state` is usable.
+    { P::thread_started(state) };
+    { P::thread_ended(state) };
+
+    // Called about once a refill or flush, with no lock held: the place to look at the control word.
+    { P::poll(state) };
+
+    // The heap's sizes changed; under the page heap's lock.
+    { P::heap_changed(gauges) };
+
+    // Around fork, in the forking thread. `fork_child` runs before the child can allocate.
+    { P::before_fork() };
+    { P::after_fork_in_parent() };
+    { P::after_fork_in_child(state) };
+
+    // True where every free is to be checked against the span's metadata before it is accepted.
+    { P::verify_frees() } -> std::same_as<bool>;
+};
+
+}  // namespace hakmem
