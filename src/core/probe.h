@@ -23,42 +23,51 @@ using segment::SlowReason;
 
 template <class P>
 concept Probe = requires(typename P::ThreadState &state, unsigned size_class, std::size_t bytes, SlowReason reason,
-                         MincoreResult mincore, const Finding &finding, const HeapGauges &gauges) {
+                         MincoreResult mincore, const Finding &finding, const HeapGauges &gauges,
+                         const std::uint32_t (&slot_bytes)[segment::kSizeClasses]) {
     // Lives in the thread cache (TLS); all-zero bytes are its valid initial value.
     typename P::ThreadState;
 
     // Fast path: a small block was handed out or taken back by its one-byte header.
-    { P::allocated(state, size_class) };
-    { P::freed(state, size_class) };
+    {P::allocated(state, size_class)};
+    {P::freed(state, size_class)};
 
     // A block with a 16-byte header; `bytes` is the size of the block as cut from its pages.
-    { P::large_allocated(state, bytes) };
-    { P::large_freed(state, bytes) };
+    {P::large_allocated(state, bytes)};
+    {P::large_freed(state, bytes)};
     // A free that was answered by a 16-byte header (in addition to the above), and one no header could answer.
-    { P::freed_by_header16(state) };
-    { P::freed_slowly(state) };
+    {P::freed_by_header16(state)};
+    {P::freed_slowly(state)};
 
-    { P::slow_path(state, reason) };
-    { P::mincore_called(state, mincore) };
+    {P::slow_path(state, reason)};
+    {P::mincore_called(state, mincore)};
 
     // A free whose header was invalid or whose block is not in use. Called before anything is repaired, with no lock
     // held, in the thread that frees. May not return (on_error=abort).
-    { P::bad_free(state, finding) };
+    {P::bad_free(state, finding)};
+
+    // True for a policy that wants heap_changed and library_started at all.
+    { P::kDiagnostic } -> std::convertible_to<bool>;
+
+    // Once, at the process's first use of the allocator: before most constructors, perhaps before environ is set up.
+    {P::library_started(slot_bytes)};
+    // At a clean exit of the process.
+    {P::library_ended()};
 
     // The thread's first and last use of the allocator. Between them `state` is usable.
-    { P::thread_started(state) };
-    { P::thread_ended(state) };
+    {P::thread_started(state)};
+    {P::thread_ended(state)};
 
     // Called about once a refill or flush, with no lock held: the place to look at the control word.
-    { P::poll(state) };
+    {P::poll(state)};
 
     // The heap's sizes changed; under the page heap's lock.
-    { P::heap_changed(gauges) };
+    {P::heap_changed(gauges)};
 
     // Around fork, in the forking thread. `fork_child` runs before the child can allocate.
-    { P::before_fork() };
-    { P::after_fork_in_parent() };
-    { P::after_fork_in_child(state) };
+    {P::before_fork()};
+    {P::after_fork_in_parent()};
+    {P::after_fork_in_child(state)};
 
     // True where every free is to be checked against the span's metadata before it is accepted.
     { P::verify_frees() } -> std::same_as<bool>;

@@ -1,0 +1,703 @@
+// The allocator: malloc's and free's fast paths and what they fall back to, once for every policy.
+//
+// Allocator<ProductionProbe> and Allocator<DiagProbe> are the same code; the probe's calls are the only difference.
+// Fast paths are inline; slow paths are out of line and cold, and keep errno where free must. Nothing here formats or
+// prints: findings go to the probe.
+#pragma once
+
+#include <pthread.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "base/bits.h"
+#include "core/block_header.h"
+#include "core/classify.h"
+#include "core/foreign.h"
+#include "core/header_byte.h"
+#include "core/heap.h"
+#include "core/page_heap.h"
+#include "core/page_map.h"
+#include "core/probe.h"
+#include "core/size_classes.h"
+#include "core/thread_cache.h"
+#include "os/lock.h"
+#include "os/readable.h"
+
+namespace hakmem {
+
+template <Probe P>
+class Allocator {
+  public:
+    using Cache = ThreadCache<P>;
+
+    // All sizes are bytes. nullptr and ENOMEM where memory is short.
+    static void *allocate(std::size_t bytes) {
+        if (bytes > size_classes::kMaxSmall) [[unlikely]]
+            return allocate_large(bytes, BlockHeader::kBytes);
+        const unsigned size_class = size_classes::of_request(bytes);
+        Cache &cache = cache_;
+        void **top = cache.top[size_class];
+        if (Cache::empty(top)) [[unlikely]]
+            return allocate_slow(size_class);
+        void *block = *top;
+        cache.top[size_class] = top + 1;
+        header_byte::store(block, header_byte::live(size_class));
+        P::allocated(cache.probe, size_class);
+        return block;
+    }
+
+    // Any pointer; errno is kept.
+    static void deallocate(void *block) {
+        if ((address_of(block) & (os::kPageBytes - 1)) == 0) [[unlikely]]
+            return deallocate_page_aligned(block);
+        const std::uint32_t header = header_byte::guarded_load(block);
+        const unsigned size_class = header_byte::live_class(static_cast<std::uint8_t>(header));
+        if (size_class >= size_classes::kCount) [[unlikely]]
+            return deallocate_other(block, header);
+        Cache &cache = cache_;
+        void **top = cache.top[size_class];
+        if (top <= cache.floor[size_class]) [[unlikely]]
+            return deallocate_slow(block, size_class);
+        push(cache, top, block, size_class);
+    }
+
+    static void *allocate_zeroed(std::size_t bytes) {
+        if (bytes <= size_classes::kMaxSmall) {
+            void *block = allocate(bytes);
+            return block != nullptr ? std::memset(block, 0, bytes) : nullptr;
+        }
+        bool zeroed = false;
+        void *block = allocate_large(bytes, BlockHeader::kBytes, &zeroed);
+        if (block != nullptr && !zeroed) std::memset(block, 0, bytes);
+        return block;
+    }
+
+    // `alignment` must be a power of two.
+    static void *allocate_aligned(std::size_t alignment, std::size_t bytes);
+    static void *reallocate(void *block, std::size_t bytes);
+    // Bytes that the program may use; 0 for what is no block.
+    static std::size_t usable_bytes(void *block);
+
+    // Gives back what is free: this thread's cache, every heap's reserve, the page heap's pages. True if there was any.
+    static bool trim();
+
+    static BlockFacts inspect(void *block);
+
+    // Around fork.
+    static void before_fork() {
+        P::before_fork();
+        heaps.lock_all();
+    }
+    static void after_fork_in_parent() {
+        heaps.unlock_all();
+        P::after_fork_in_parent();
+    }
+    static void after_fork_in_child() {
+        heaps.adopt_after_fork(cache_.heap);
+        P::after_fork_in_child(cache_.probe);
+    }
+
+    static void library_ended() { P::library_ended(); }
+
+    // For probes that act on the calling thread from outside a hook.
+    static typename P::ThreadState &thread_state() { return cache_.probe; }
+
+  private:
+    using Stack = BlockStack;
+
+    static void push(Cache &cache, void **top, void *block, unsigned size_class) {
+        header_byte::store(block, header_byte::free(size_class));
+        top[-1] = block;
+        cache.top[size_class] = top - 1;
+        P::freed(cache.probe, size_class);
+    }
+
+    static void **end_of(const Cache &cache, unsigned size_class) { return cache.heap->stacks[size_class].end(); }
+
+    [[gnu::noinline, gnu::cold]] static void *allocate_slow(unsigned size_class);
+    [[gnu::noinline]] static void *allocate_large(std::size_t bytes, std::size_t alignment, bool *zeroed = nullptr);
+    [[gnu::noinline, gnu::cold]] static void deallocate_page_aligned(void *block);
+    [[gnu::noinline]] static void deallocate_other(void *block, std::uint32_t header);
+    [[gnu::noinline, gnu::cold]] static void deallocate_slow(void *block, unsigned size_class);
+    [[gnu::noinline, gnu::cold]] static bool handle_bad_free(void *block);
+
+    static void deallocate_small(void *block, unsigned size_class);
+    static void deallocate_run(void *block, Span *span);
+    static void flush(Cache &cache, unsigned size_class, unsigned keep);
+    static void report_misfits(Cache &cache, unsigned size_class, const Misfits &misfits);
+    static bool genuine(void *block, unsigned size_class);
+    static void apply_mode(Cache &cache);
+    static void *out_of_memory() {
+        errno = ENOMEM;
+        return nullptr;
+    }
+
+    // What a valid 16-byte header before the block says.
+    struct Large {
+        std::uint8_t marker = 0;  // 0: no valid header
+        std::uint64_t value = 0;
+    };
+    static Large large_header(void *block);
+
+    static bool start_process();
+    static bool start_thread(Cache &cache);
+    static void end_thread(Cache &cache);
+    static void thread_exit_destructor(void *round);
+
+    // Ends a thread again that was set up once more after its end.
+    struct AfterEnd {
+        Cache &cache;
+        bool ended;
+        ~AfterEnd() {
+            if (ended) end_thread(cache);
+        }
+    };
+
+    struct KeepErrno {
+        const int saved = errno;
+        ~KeepErrno() { errno = saved; }
+    };
+
+    static inline constinit thread_local Cache cache_ __attribute__((tls_model("initial-exec"))) = {};
+    static inline constinit Lock start_lock_{};
+    static inline constinit std::atomic<bool> started_{false};
+    static inline constinit pthread_key_t exit_key_{};
+};
+
+// ---- life cycle ----
+
+template <Probe P>
+bool Allocator<P>::start_process() {
+    LockGuard guard(start_lock_);
+    if (started_.load(std::memory_order_relaxed)) return true;
+    BlockHeader::key = os::process_secret();
+    if (pthread_key_create(&exit_key_, thread_exit_destructor) != 0) return false;
+    if constexpr (P::kDiagnostic) {
+        std::uint32_t slot_bytes[size_classes::kCount];
+        for (unsigned c = 0; c < size_classes::kCount; ++c) slot_bytes[c] = size_classes::kSlotBytes[c];
+        P::library_started(slot_bytes);
+        page_heap.on_change = P::heap_changed;
+    }
+    started_.store(true, std::memory_order_release);
+    return true;
+}
+
+template <Probe P>
+bool Allocator<P>::start_thread(Cache &cache) {
+    if (!started_.load(std::memory_order_acquire) && !start_process()) return false;
+    Heap *heap = heaps.acquire();
+    if (heap == nullptr) return false;
+    for (unsigned c = 0; c < size_classes::kCount; ++c) {
+        heap->capacity[c] = kFirstCapacity < kMaxCached[c] ? kFirstCapacity : kMaxCached[c];
+        cache.top[c] = heap->stacks[c].end();
+        cache.floor[c] = heap->stacks[c].end() - heap->capacity[c];
+    }
+    cache.verifying = false;
+    cache.heap = heap;
+    P::thread_started(cache.probe);
+    apply_mode(cache);
+    // May allocate when the thread has many keys: the cache is ready for it by now.
+    if (!cache.ended) pthread_setspecific(exit_key_, pointer_to(1));
+    return true;
+}
+
+template <Probe P>
+void Allocator<P>::end_thread(Cache &cache) {
+    for (unsigned c = 0; c < size_classes::kCount; ++c) flush(cache, c, 0);
+    P::thread_ended(cache.probe);
+    for (unsigned c = 0; c < size_classes::kCount; ++c) cache.top[c] = cache.floor[c] = nullptr;
+    Heap *heap = cache.heap;
+    cache.heap = nullptr;
+    cache.ended = true;
+    heaps.release(heap);
+}
+
+// Other keys' destructors may still free: go last, in the last round that POSIX promises.
+template <Probe P>
+void Allocator<P>::thread_exit_destructor(void *round) {
+    const std::uintptr_t next = address_of(round) + 1;
+    if (next <= 4) {
+        pthread_setspecific(exit_key_, pointer_to(next));
+        return;
+    }
+    KeepErrno keep;
+    if (cache_.heap != nullptr) end_thread(cache_);
+}
+
+// The probe's wish to see every free, applied to this thread.
+template <Probe P>
+void Allocator<P>::apply_mode(Cache &cache) {
+    if constexpr (P::kDiagnostic) {
+        const bool wanted = P::verify_frees();
+        if (cache.verifying == wanted) return;
+        cache.verifying = wanted;
+        for (unsigned c = 0; c < size_classes::kCount; ++c)
+            cache.floor[c] =
+                wanted ? pointer_to<void *>(~std::uintptr_t{0}) : end_of(cache, c) - cache.heap->capacity[c];
+    }
+}
+
+// ---- small blocks ----
+
+template <Probe P>
+void *Allocator<P>::allocate_slow(unsigned size_class) {
+    Cache &cache = cache_;
+    const int saved_errno = errno;
+    AfterEnd after{cache, cache.ended};
+    if (cache.heap == nullptr && !start_thread(cache)) return out_of_memory();
+    P::poll(cache.probe);
+    P::slow_path(cache.probe, SlowReason::cache_empty);
+    apply_mode(cache);
+
+    Heap &heap = *cache.heap;
+    if (heap.capacity[size_class] < kMaxCached[size_class]) {
+        const unsigned doubled = 2u * heap.capacity[size_class];
+        heap.capacity[size_class] =
+            static_cast<std::uint16_t>(doubled < kMaxCached[size_class] ? doubled : kMaxCached[size_class]);
+        if (!cache.verifying) cache.floor[size_class] = end_of(cache, size_class) - heap.capacity[size_class];
+    }
+    const unsigned wanted = (heap.capacity[size_class] + 1u) / 2;
+    void **end = end_of(cache, size_class);
+    unsigned taken = heap.take(size_class, end - wanted, wanted);
+    if (taken == 0) {
+        trim();
+        taken = heap.take(size_class, end - wanted, wanted);
+        if (taken == 0) return out_of_memory();
+    }
+    if (taken != wanted) std::memmove(end - taken, end - wanted, taken * sizeof(void *));
+    void **top = end - taken;
+    void *block = *top;
+    cache.top[size_class] = top + 1;
+    header_byte::store(block, header_byte::live(size_class));
+    P::allocated(cache.probe, size_class);
+    errno = saved_errno;
+    return block;
+}
+
+// The header says live and `size_class`; the stack is full, or not there yet, or every free is to be verified.
+template <Probe P>
+void Allocator<P>::deallocate_slow(void *block, unsigned size_class) {
+    KeepErrno keep;
+    Cache &cache = cache_;
+    AfterEnd after{cache, cache.ended};
+    if (cache.heap == nullptr && !start_thread(cache)) return;
+    P::poll(cache.probe);
+    apply_mode(cache);
+    if (cache.verifying && !genuine(block, size_class)) [[unlikely]] {
+        handle_bad_free(block);
+        return;
+    }
+    deallocate_small(block, size_class);
+}
+
+// The block is a live one of this class. errno is the caller's business.
+template <Probe P>
+void Allocator<P>::deallocate_small(void *block, unsigned size_class) {
+    Cache &cache = cache_;
+    Heap &heap = *cache.heap;
+    void **end = end_of(cache, size_class);
+    const unsigned room = heap.capacity[size_class];
+    if (cache.top[size_class] <= end - room) {
+        P::slow_path(cache.probe, SlowReason::cache_full);
+        if (room < kMaxCached[size_class]) {
+            const unsigned doubled = 2 * room;
+            heap.capacity[size_class] =
+                static_cast<std::uint16_t>(doubled < kMaxCached[size_class] ? doubled : kMaxCached[size_class]);
+            if (!cache.verifying) cache.floor[size_class] = end - heap.capacity[size_class];
+        } else {
+            flush(cache, size_class, room / 2);
+        }
+    }
+    push(cache, cache.top[size_class], block, size_class);
+}
+
+// The oldest blocks go home, the `keep` youngest stay.
+template <Probe P>
+void Allocator<P>::flush(Cache &cache, unsigned size_class, unsigned keep) {
+    void **end = end_of(cache, size_class);
+    void **top = cache.top[size_class];
+    const unsigned count = static_cast<unsigned>(end - top);
+    if (count <= keep) return;
+    Misfits misfits;
+    cache.heap->give(size_class, top + keep, count - keep, misfits);
+    std::memmove(end - keep, top, keep * sizeof(void *));
+    cache.top[size_class] = end - keep;
+    if (misfits.count != 0) [[unlikely]]
+        report_misfits(cache, size_class, misfits);
+}
+
+// Frees that got by on a header byte that was a valid one of another class: seen only now, when the block leaves the
+// cache. What is a live slot after all goes home under its own class.
+template <Probe P>
+void Allocator<P>::report_misfits(Cache &cache, unsigned size_class, const Misfits &misfits) {
+    const unsigned known = misfits.count < Misfits::kRoom ? misfits.count : Misfits::kRoom;
+    for (unsigned i = 0; i < known; ++i) {
+        void *block = pointer_to(misfits.blocks[i]);
+        BlockFacts facts = inspect(block);
+        if (facts.owner == Owner::small && facts.at_start && facts.state != SlotState::never_used) {
+            facts.state = SlotState::in_use;
+            facts.header_found = header_byte::live(size_class);
+        }
+        const Finding finding = classify(facts);
+        P::bad_free(cache.probe, finding);
+        if (finding.kind == Kind::header_overwritten) {
+            header_byte::store(block, header_byte::free(facts.size_class));
+            Misfits none;
+            cache.heap->give(facts.size_class, &block, 1, none);
+        }
+    }
+}
+
+// By the span's own metadata: start of a slot of that class that is in use.
+template <Probe P>
+bool Allocator<P>::genuine(void *block, unsigned size_class) {
+    const Span *span = page_map.span_of(address_of(block));
+    std::uint32_t index = 0;
+    return span != nullptr && span->kind == SpanKind::small && span->size_class == size_class &&
+           span->slot_start(address_of(block), index) && index < span->carved && !span->marked_free(index);
+}
+
+// ---- frees off the fast path ----
+
+// Page-aligned: the header lies on the page before. The page map knows whether that is ours; a null pointer ends here.
+template <Probe P>
+void Allocator<P>::deallocate_page_aligned(void *block) {
+    if (block == nullptr) return;
+    KeepErrno keep;
+    Cache &cache = cache_;
+    AfterEnd after{cache, cache.ended};
+    if (cache.heap == nullptr && !start_thread(cache)) return;
+    P::slow_path(cache.probe, SlowReason::page_boundary);
+    const Span *span = page_map.span_of(address_of(block));
+    // Every block of ours has its header inside its span, so the byte before may be read.
+    if (span == nullptr || address_of(block) == span->start) {
+        handle_bad_free(block);
+        return;
+    }
+    const std::uint8_t header = header_byte::load(block);
+    const unsigned size_class = header_byte::live_class(header);
+    if (size_class >= size_classes::kCount)
+        deallocate_other(block, header);
+    else
+        deallocate_slow(block, size_class);
+}
+
+template <Probe P>
+typename Allocator<P>::Large Allocator<P>::large_header(void *block) {
+    // The 16 bytes may begin on the page before: ours if the page map says so.
+    if ((address_of(block) & (os::kPageBytes - 1)) < BlockHeader::kBytes &&
+        page_map.span_of(address_of(block) - BlockHeader::kBytes) == nullptr)
+        return {};
+    const BlockHeader header = BlockHeader::load(block);
+    if (!header.valid_for(block)) return {};
+    return {header.marker, header.value};
+}
+
+template <Probe P>
+void Allocator<P>::deallocate_other(void *block, std::uint32_t header) {
+    KeepErrno keep;
+    Cache &cache = cache_;
+    AfterEnd after{cache, cache.ended};
+    if (cache.heap == nullptr && !start_thread(cache)) return;
+    if (header >= header_byte::kLargeFirst) {
+        const Large large = large_header(block);
+        if (large.marker == BlockHeader::kRun) {
+            Span *span = page_map.span_of(address_of(block));
+            if (span != nullptr && span->kind != SpanKind::small &&
+                span->start + span->user_offset == address_of(block)) {
+                P::freed_by_header16(cache.probe);
+                deallocate_run(block, span);
+                return;
+            }
+        } else if (large.marker == BlockHeader::kAligned) {
+            void *start = static_cast<char *>(block) - large.value;
+            const unsigned size_class = header_byte::live_class(header_byte::load(start));
+            if (size_class < size_classes::kCount && genuine(start, size_class)) {
+                BlockHeader::mark_freed(block);
+                P::freed_by_header16(cache.probe);
+                P::poll(cache.probe);
+                apply_mode(cache);
+                deallocate_small(start, size_class);
+                return;
+            }
+            // The slot's own header is hurt, the 16-byte one is whole: the finding is about the slot.
+            if (handle_bad_free(start)) BlockHeader::mark_freed(block);
+            return;
+        }
+    }
+    handle_bad_free(block);
+}
+
+template <Probe P>
+void Allocator<P>::deallocate_run(void *block, Span *span) {
+    Cache &cache = cache_;
+    P::poll(cache.probe);
+    P::slow_path(cache.probe, SlowReason::large);
+    P::large_freed(cache.probe, span->bytes);
+    BlockHeader::mark_freed(block);
+    page_heap.release(span);
+}
+
+// No header answers for this pointer. True if the block was freed all the same.
+template <Probe P>
+bool Allocator<P>::handle_bad_free(void *block) {
+    Cache &cache = cache_;
+    P::slow_path(cache.probe, SlowReason::header_invalid);
+    const BlockFacts facts = inspect(block);
+    const Finding finding = classify(facts);
+    P::freed_slowly(cache.probe);
+    P::bad_free(cache.probe, finding);
+    switch (finding.outcome) {
+        case HeaderInvalid::recovered:
+            if (facts.owner == Owner::small) {
+                header_byte::store(block, header_byte::live(facts.size_class));
+                deallocate_small(block, facts.size_class);
+            } else {
+                deallocate_run(block, page_map.span_of(address_of(block)));
+            }
+            return true;
+        case HeaderInvalid::foreign:
+            foreign::free_glibc_block(address_of(block));
+            return true;
+        case HeaderInvalid::rejected:
+            break;
+    }
+    return false;
+}
+
+namespace detail {
+
+// A block in some thread's cache is free although its span's bits call it out. Racy, for reports.
+inline bool in_a_cache(std::uintptr_t block, unsigned size_class) {
+    bool found = false;
+    heaps.for_each([&](Heap &heap) {
+        if (found || &heap == &Heaps::central) return;
+        void *const *end = heap.stacks[size_class].end();
+        for (unsigned i = 1; i <= heap.capacity[size_class] && !found; ++i)
+            found = __atomic_load_n(end - i, __ATOMIC_RELAXED) == pointer_to(block);
+    });
+    return found;
+}
+
+inline SlotState slot_state(const Span &span, std::uint32_t index) {
+    if (index >= span.carved) return SlotState::never_used;
+    if (span.marked_free(index)) return SlotState::free_slot;
+    const std::uint8_t header = header_byte::load(pointer_to(span.slot(index)));
+    if (header == header_byte::free(span.size_class)) return SlotState::free_slot;
+    return SlotState::in_use;
+}
+
+}  // namespace detail
+
+template <Probe P>
+BlockFacts Allocator<P>::inspect(void *block) {
+    BlockFacts facts;
+    facts.address = address_of(block);
+    const PageMap::Entry entry = page_map.find(facts.address);
+    const Span *span = page_map.span_of(facts.address);
+    if (span == nullptr || span->kind == SpanKind::unused) {
+        facts.owner = entry.ours() && entry.span() == nullptr ? Owner::free_pages : Owner::nobody;
+        facts.mapped = facts.owner == Owner::free_pages;
+        if (facts.owner == Owner::nobody) {
+            const MincoreResult mincore = os::page_mapped(facts.address);
+            P::mincore_called(cache_.probe, mincore);
+            facts.mapped = mincore == MincoreResult::mapped;
+            facts.next_allocators = facts.mapped && foreign::is_glibc_block(facts.address);
+        }
+        facts.header_known = facts.mapped && os::safe_read(facts.address - 1, &facts.header_found, 1);
+        return facts;
+    }
+    facts.mapped = true;
+    facts.header_known = facts.address != span->start;
+    if (facts.header_known) facts.header_found = header_byte::load(block);
+
+    if (span->kind == SpanKind::small) {
+        facts.owner = Owner::small;
+        facts.size_class = span->size_class;
+        facts.slot_bytes = span->slot_bytes();
+        facts.header_expected = header_byte::live(span->size_class);
+        if (facts.address < span->first_slot() || span->slot_of(facts.address) >= span->slots) return facts;
+        const std::uint32_t index = span->slot_of(facts.address);
+        facts.block = span->slot(index);
+        facts.at_start = facts.block == facts.address;
+        facts.state = detail::slot_state(*span, index);
+        if (!facts.at_start && facts.address >= span->start + BlockHeader::kBytes) {
+            // Aligned blocks lie inside a slot: a header that says freed makes this a second free.
+            const BlockHeader header = BlockHeader::load(block);
+            facts.header16_valid = header.valid_for(block);
+            if (facts.header16_valid && header.marker == BlockHeader::kFreedAligned) facts.state = SlotState::free_slot;
+        }
+        if (index > 0) {
+            facts.left_block = span->slot(index - 1);
+            facts.left_state = detail::slot_state(*span, index - 1);
+        }
+        return facts;
+    }
+    facts.owner = Owner::large;
+    facts.block = span->start + span->user_offset;
+    facts.at_start = facts.block == facts.address;
+    facts.state = SlotState::in_use;
+    facts.slot_bytes = span->bytes;
+    facts.header_expected = BlockHeader::kRun;
+    return facts;
+}
+
+// ---- large and aligned blocks ----
+
+template <Probe P>
+void *Allocator<P>::allocate_large(std::size_t bytes, std::size_t alignment, bool *zeroed) {
+    Cache &cache = cache_;
+    const int saved_errno = errno;
+    AfterEnd after{cache, cache.ended};
+    if (cache.heap == nullptr && !start_thread(cache)) return out_of_memory();
+    if (bytes > PTRDIFF_MAX || alignment > PTRDIFF_MAX) return out_of_memory();
+    // The header stands before the user's memory, which starts at the first aligned address that leaves room for it.
+    const std::size_t offset = alignment > os::kPageBytes ? alignment + BlockHeader::kBytes : alignment;
+    const std::size_t whole = align_up(bytes + offset, os::kPageBytes);
+    if (whole > PTRDIFF_MAX) return out_of_memory();
+    P::poll(cache.probe);
+    P::slow_path(cache.probe, SlowReason::large);
+    apply_mode(cache);
+
+    Span *span = page_heap.allocate_run(whole);
+    if (span == nullptr) {
+        trim();
+        span = page_heap.allocate_run(whole);
+        if (span == nullptr) return out_of_memory();
+    }
+    const std::uintptr_t user = align_up(span->start + BlockHeader::kBytes, alignment);
+    span->user_offset = static_cast<std::uint32_t>(user - span->start);
+    if (zeroed != nullptr) *zeroed = span->zeroed;
+    void *block = pointer_to(user);
+    BlockHeader::store(block, span->end() - user, BlockHeader::kRun);
+    P::large_allocated(cache.probe, span->bytes);
+    errno = saved_errno;
+    return block;
+}
+
+template <Probe P>
+void *Allocator<P>::allocate_aligned(std::size_t alignment, std::size_t bytes) {
+    if (alignment <= size_classes::kGranule) return allocate(bytes);
+    // A slot with room to align in, the 16-byte header leads back to its start.
+    if (alignment <= size_classes::kMaxSmall && bytes <= size_classes::kMaxSmall - alignment) {
+        void *slot = allocate(bytes + alignment - size_classes::kGranule);
+        if (slot == nullptr) return nullptr;
+        const std::uintptr_t aligned = align_up(address_of(slot), alignment);
+        if (aligned == address_of(slot)) return slot;
+        BlockHeader::store(pointer_to(aligned), aligned - address_of(slot), BlockHeader::kAligned);
+        return pointer_to(aligned);
+    }
+    if (alignment > (std::size_t{1} << 30)) return out_of_memory();
+    return allocate_large(bytes, alignment);
+}
+
+template <Probe P>
+std::size_t Allocator<P>::usable_bytes(void *block) {
+    const Span *span = page_map.span_of(address_of(block));
+    if (span == nullptr || address_of(block) == span->start) {
+        return block != nullptr && foreign::is_glibc_block(address_of(block))
+                   ? foreign::glibc_usable_bytes(address_of(block))
+                   : 0;
+    }
+    if (span->kind != SpanKind::small)
+        return span->start + span->user_offset == address_of(block) ? span->end() - address_of(block) : 0;
+    if (address_of(block) < span->first_slot()) return 0;
+    const std::uint32_t index = span->slot_of(address_of(block));
+    if (index >= span->slots) return 0;
+    return span->slot(index) + span->slot_bytes() - 1 - address_of(block);
+}
+
+template <Probe P>
+void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
+    if (block == nullptr) return allocate(bytes);
+    if (bytes == 0) {
+        deallocate(block);
+        return nullptr;
+    }
+    const PageMap::Entry entry = page_map.find(address_of(block));
+    Span *span = page_map.span_of(address_of(block));
+    std::size_t usable = 0;
+    if (span != nullptr && address_of(block) != span->start) {
+        const std::uint8_t header = header_byte::load(block);
+        const unsigned size_class = header_byte::live_class(header);
+        if (size_class < size_classes::kCount && span->kind == SpanKind::small && span->size_class == size_class) {
+            usable = size_classes::usable_bytes(size_class);
+        } else if (header >= header_byte::kLargeFirst) {
+            const Large large = large_header(block);
+            if (large.marker == BlockHeader::kAligned ||
+                (large.marker == BlockHeader::kRun && span->kind != SpanKind::small))
+                usable = usable_bytes(block);
+        }
+    }
+    if (usable == 0) {
+        if (!entry.ours() && foreign::is_glibc_block(address_of(block))) {
+            usable = foreign::glibc_usable_bytes(address_of(block));
+        } else {
+            // A bad pointer: reported like a bad free. A block with a hurt header keeps its contents and goes on.
+            Cache &cache = cache_;
+            if (cache.heap == nullptr && !start_thread(cache)) return out_of_memory();
+            const Finding finding = classify(inspect(block));
+            P::slow_path(cache.probe, SlowReason::header_invalid);
+            P::bad_free(cache.probe, finding);
+            if (finding.outcome != HeaderInvalid::recovered) return out_of_memory();
+            if (finding.facts.owner == Owner::small)
+                header_byte::store(block, header_byte::live(finding.facts.size_class));
+            else
+                BlockHeader::store(block, span->end() - address_of(block), BlockHeader::kRun);
+            usable = usable_bytes(block);
+        }
+    }
+
+    // Large enough, and not wastefully so.
+    if (bytes <= usable && bytes >= usable / 2) return block;
+    if (span != nullptr && span->kind != SpanKind::small && bytes > size_classes::kMaxSmall &&
+        bytes <= PTRDIFF_MAX - kUnitBytes) {
+        const std::size_t whole = align_up(bytes + span->user_offset, os::kPageBytes);
+        const std::size_t before = span->bytes;
+        bool resized = whole == before;
+        if (whole < before) {
+            page_heap.shrink_in_place(span, whole);
+            resized = true;
+        } else if (whole > before) {
+            resized = page_heap.grow_in_place(span, whole);
+        }
+        if (resized) {
+            BlockHeader::store(block, span->end() - address_of(block), BlockHeader::kRun);
+            if (span->bytes != before) {
+                P::large_freed(cache_.probe, before);
+                P::large_allocated(cache_.probe, span->bytes);
+            }
+            return block;
+        }
+    }
+
+    void *moved = allocate(bytes);
+    if (moved == nullptr) return nullptr;
+    const std::size_t kept = usable < bytes ? usable : bytes;
+    Span *target = span != nullptr && span->kind == SpanKind::mapping ? page_map.span_of(address_of(moved)) : nullptr;
+    // Whole pages change hands without a copy where both blocks start alike; their old headers travel along.
+    if (target != nullptr && target->kind == SpanKind::mapping && target->user_offset == span->user_offset &&
+        target->bytes >= span->bytes &&
+        os::move_pages(pointer_to(span->start), pointer_to(target->start), span->bytes)) {
+        BlockHeader::store(moved, target->end() - address_of(moved), BlockHeader::kRun);
+        BlockHeader::store(block, span->end() - address_of(block), BlockHeader::kRun);
+    } else {
+        std::memcpy(moved, block, kept);
+    }
+    deallocate(block);
+    return moved;
+}
+
+template <Probe P>
+bool Allocator<P>::trim() {
+    Cache &cache = cache_;
+    if (cache.heap != nullptr)
+        for (unsigned c = 0; c < size_classes::kCount; ++c) flush(cache, c, 0);
+    heaps.trim_all();
+    return page_heap.discard_all();
+}
+
+}  // namespace hakmem

@@ -1,0 +1,84 @@
+// The page map: from any address to the span it lies in, without a lock. A radix tree over units of 2 MiB; a leaf entry
+// names a Region (a unit cut into spans, with a span a page), one Span (a mapping that fills its units), or says that
+// the unit is ours but free. Written under the page heap's lock, read by anyone at any time.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "base/bits.h"
+#include "core/span.h"
+#include "os/pages.h"
+
+namespace hakmem {
+
+inline constexpr std::size_t kUnitBytes = std::size_t{2} << 20;
+inline constexpr unsigned kPagesInUnit = kUnitBytes / os::kPageBytes;
+
+struct Region;
+
+class PageMap {
+  public:
+    struct Entry {
+        std::uintptr_t word;  // 0: not ours; else tagged in its low bits
+        static constexpr std::uintptr_t kSpan = 1, kFreeUnit = 2, kTags = 3;
+
+        bool ours() const { return word != 0; }
+        bool is_region() const { return word != 0 && (word & kTags) == 0; }
+        Region *region() const { return pointer_to<Region>(word); }
+        Span *span() const { return (word & kSpan) != 0 ? pointer_to<Span>(word & ~kTags) : nullptr; }
+    };
+
+    Entry find(std::uintptr_t address) const {
+        if (address >> kAddressBits != 0) return {0};
+        const Leaf *leaf = root_[address >> kLeafShift].load(std::memory_order_acquire);
+        if (leaf == nullptr) return {0};
+        return {leaf->entries[(address >> kUnitShift) % kLeafEntries].load(std::memory_order_acquire)};
+    }
+
+    // The span that holds `address`, nullptr if none.
+    Span *span_of(std::uintptr_t address) const;
+
+    // Makes room for the entries of [start, start + units * kUnitBytes); false if memory is short.
+    bool reserve(std::uintptr_t start, std::size_t units);
+    // Only after reserve.
+    void set(std::uintptr_t start, std::size_t units, std::uintptr_t word);
+
+  private:
+    static constexpr unsigned kUnitShift = 21;
+    static constexpr unsigned kLeafBits = 13;
+    static constexpr unsigned kLeafShift = kUnitShift + kLeafBits;
+    static constexpr std::size_t kLeafEntries = std::size_t{1} << kLeafBits;
+    // User space without the extended addresses that the kernel gives only on demand.
+    static constexpr unsigned kAddressBits = 48;
+    static_assert(kUnitBytes == std::size_t{1} << kUnitShift);
+
+    struct Leaf {
+        std::atomic<std::uintptr_t> entries[kLeafEntries];
+    };
+
+    std::atomic<Leaf *> root_[std::size_t{1} << (kAddressBits - kLeafShift)];
+};
+
+// A unit of 2 MiB cut into spans. Lives out of line; lists and bitmaps belong to the page heap.
+struct Region {
+    std::uintptr_t start;
+    std::atomic<Span *> span_of_page[kPagesInUnit];
+
+    static Span *span_at(const Region *region, std::uintptr_t address) {
+        return region->span_of_page[(address - region->start) / os::kPageBytes].load(std::memory_order_acquire);
+    }
+};
+
+inline Span *PageMap::span_of(std::uintptr_t address) const {
+    const Entry entry = find(address);
+    if (entry.is_region()) [[likely]]
+        return Region::span_at(entry.region(), address);
+    Span *span = entry.span();
+    return span != nullptr && address >= span->start && address < span->end() ? span : nullptr;
+}
+
+extern constinit PageMap page_map;
+
+}  // namespace hakmem

@@ -1,0 +1,109 @@
+// A span: a run of pages cut for one purpose, and everything that is known about it. Metadata lie out of line, away
+// from user data, in memory that is never unmapped or used for anything else, so a stale pointer to a Span is always
+// readable. Small spans keep one bit a slot: `free_bits` belongs to the owning heap (under its lock), `remote_bits`
+// takes frees from other threads by atomic or. No link runs through user memory, so no write after free can bend one.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "core/size_classes.h"
+
+namespace hakmem {
+
+class Heap;
+
+enum class SpanKind : std::uint8_t { unused, small, run, mapping };
+
+// Doubly linked membership in one of the lists a span can be in.
+struct SpanLink {
+    struct Span *prev;
+    struct Span *next;
+};
+
+struct Span {
+    std::uintptr_t start;  // first byte of the pages
+    std::size_t bytes;
+    SpanKind kind;
+    std::uint8_t size_class;    // small
+    bool in_partial;            // small: in its heap's list of spans with room
+    bool zeroed;                // run: pages have never been written since the OS gave them
+    std::uint32_t user_offset;  // run, mapping: from start to the block's user memory
+    std::uint32_t slots;        // small
+    std::uint32_t carved;       // small: slots [0, carved) have been handed out at least once and carry a header
+    std::uint32_t free_count;   // small: bits set in free_bits
+    std::uint32_t words;        // small: words in each bitmap
+
+    std::atomic<Heap *> owner;
+    // Bits set in remote_bits, plus kRemotePin for each thread that is in the middle of setting some: a pinned span is
+    // not released, however free it looks.
+    std::atomic<std::uint32_t> remote_count;
+    static constexpr std::uint32_t kRemotePin = 1u << 16;
+    std::atomic<bool> remote_posted;  // is on a heap's remote stack
+    Span *next_remote;
+
+    SpanLink partial;  // heap's spans of one class with room
+    SpanLink all;      // heap's spans
+
+    std::uint64_t *free_bits;
+    std::atomic<std::uint64_t> *remote_bits;
+
+    std::uintptr_t first_slot() const { return start + size_classes::kFirstSlot; }
+    std::uintptr_t end() const { return start + bytes; }
+    std::size_t slot_bytes() const { return size_classes::kSlotBytes[size_class]; }
+    std::uintptr_t slot(std::uint32_t index) const { return first_slot() + index * slot_bytes(); }
+
+    // Slot whose bytes hold `address`; `slots` or more if none (before the first slot the result is meaningless: test
+    // with address >= first_slot()).
+    std::uint32_t slot_of(std::uintptr_t address) const {
+        return size_classes::slot_index(size_class, address - first_slot());
+    }
+
+    bool slot_start(std::uintptr_t address, std::uint32_t &index) const {
+        if (address < first_slot()) return false;
+        index = slot_of(address);
+        return index < slots && slot(index) == address;
+    }
+
+    // Racy for anyone but the owner under its lock; good enough for a report.
+    bool marked_free(std::uint32_t index) const {
+        const std::uint64_t mask = std::uint64_t{1} << (index % 64);
+        return ((free_bits[index / 64] | remote_bits[index / 64].load(std::memory_order_relaxed)) & mask) != 0;
+    }
+
+    // Nobody has a block of it or is about to touch it. Under the owner's lock.
+    bool idle() const {
+        return free_count == carved && remote_count.load(std::memory_order_acquire) < kRemotePin &&
+               !remote_posted.load(std::memory_order_acquire);
+    }
+};
+
+// A list through one of a span's links.
+template <SpanLink Span::*Link>
+struct SpanList {
+    Span *head = nullptr;
+
+    void push_front(Span *span) {
+        (span->*Link).prev = nullptr;
+        (span->*Link).next = head;
+        if (head != nullptr) (head->*Link).prev = span;
+        head = span;
+    }
+    void remove(Span *span) {
+        SpanLink &link = span->*Link;
+        if (link.prev != nullptr)
+            (link.prev->*Link).next = link.next;
+        else
+            head = link.next;
+        if (link.next != nullptr) (link.next->*Link).prev = link.prev;
+        link.prev = link.next = nullptr;
+    }
+    Span *pop_front() {
+        Span *span = head;
+        if (span != nullptr) remove(span);
+        return span;
+    }
+};
+
+}  // namespace hakmem

@@ -1,0 +1,36 @@
+// The production policy: nothing is counted, nothing is recorded. Only a bad free leaves one line on stderr.
+#pragma once
+
+#include "core/probe.h"
+
+namespace hakmem {
+
+struct ProductionProbe {
+    static constexpr bool kDiagnostic = false;
+    struct ThreadState {};
+
+    static void allocated(ThreadState &, unsigned) {}
+    static void freed(ThreadState &, unsigned) {}
+    static void large_allocated(ThreadState &, std::size_t) {}
+    static void large_freed(ThreadState &, std::size_t) {}
+    static void freed_by_header16(ThreadState &) {}
+    static void freed_slowly(ThreadState &) {}
+    static void slow_path(ThreadState &, SlowReason) {}
+    static void mincore_called(ThreadState &, MincoreResult) {}
+    // Says on stderr what it saw, once a process.
+    static void bad_free(ThreadState &, const Finding &finding);
+    static void library_started(const std::uint32_t (&)[segment::kSizeClasses]) {}
+    static void library_ended() {}
+    static void thread_started(ThreadState &) {}
+    static void thread_ended(ThreadState &) {}
+    static void poll(ThreadState &) {}
+    static void heap_changed(const HeapGauges &) {}
+    static void before_fork() {}
+    static void after_fork_in_parent() {}
+    static void after_fork_in_child(ThreadState &) {}
+    static bool verify_frees() { return false; }
+};
+
+static_assert(Probe<ProductionProbe>);
+
+}  // namespace hakmem
