@@ -1,0 +1,112 @@
+#include "core/page_heap.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+#include <vector>
+
+namespace hakmem {
+namespace {
+
+constexpr std::size_t kPage = os::kPageBytes;
+
+void fill(const Span *span, unsigned char value) { std::memset(pointer_to(span->start), value, span->bytes); }
+
+bool holds(const Span *span, unsigned char value) {
+    const auto *bytes = pointer_to<unsigned char>(span->start);
+    for (std::size_t i = 0; i < span->bytes; ++i)
+        if (bytes[i] != value) return false;
+    return true;
+}
+
+TEST(PageHeap, PageMapKnowsASpanFromItsFirstToItsLastByteAndForgetsIt) {
+    for (const std::size_t bytes :
+         {kPage, 3 * kPage, PageHeap::kMaxRunPages * kPage, std::size_t{5} << 20, PageHeap::kDirectBytes + kPage}) {
+        Span *span = page_heap.allocate_run(bytes);
+        ASSERT_NE(span, nullptr);
+        const std::uintptr_t start = span->start;
+        EXPECT_EQ(span->bytes, bytes);
+        EXPECT_EQ(page_map.span_of(start), span);
+        EXPECT_EQ(page_map.span_of(start + bytes - 1), span);
+        EXPECT_NE(page_map.span_of(start + bytes), span);
+        EXPECT_NE(page_map.span_of(start - 1), span);
+        page_heap.release(span);
+        EXPECT_EQ(page_map.span_of(start), nullptr);
+    }
+}
+
+TEST(PageHeap, FreshMemoryIsToldAndIsZero) {
+    page_heap.discard_all();
+    Span *span = page_heap.allocate_run(40 * kPage);
+    ASSERT_NE(span, nullptr);
+    if (span->zeroed) {
+        EXPECT_TRUE(holds(span, 0));
+    }
+    fill(span, 7);
+    page_heap.release(span);
+    Span *again = page_heap.allocate_run(40 * kPage);
+    EXPECT_FALSE(again->zeroed) << "resident pages are taken first";
+    page_heap.release(again);
+    page_heap.discard_all();
+    Span *third = page_heap.allocate_run(40 * kPage);
+    EXPECT_TRUE(third->zeroed);
+    EXPECT_TRUE(holds(third, 0));
+    page_heap.release(third);
+}
+
+TEST(PageHeap, GrowsAndShrinksInPlace) {
+    Span *span = page_heap.allocate_run(2 * kPage);
+    ASSERT_TRUE(page_heap.grow_in_place(span, 10 * kPage));
+    EXPECT_EQ(page_map.span_of(span->start + 10 * kPage - 1), span);
+    fill(span, 1);
+    page_heap.shrink_in_place(span, 4 * kPage);
+    EXPECT_EQ(page_map.span_of(span->start + 4 * kPage), nullptr);
+    Span *neighbour = page_heap.allocate_run(kPage);
+    EXPECT_TRUE(holds(span, 1));
+    page_heap.release(neighbour);
+    page_heap.release(span);
+
+    Span *units = page_heap.allocate_run(std::size_t{3} << 20);
+    const std::size_t more = std::size_t{4} << 20;  // the same two units
+    ASSERT_TRUE(page_heap.grow_in_place(units, more));
+    EXPECT_EQ(page_map.span_of(units->start + more - 1), units);
+    page_heap.release(units);
+}
+
+// Random spans never overlap: each is filled with its own value and checked when it goes.
+TEST(PageHeap, SpansNeverOverlap) {
+    std::mt19937 random(3);
+    std::vector<std::pair<Span *, unsigned char>> live;
+    for (int step = 0; step < 4000; ++step) {
+        if (live.size() < 60 && random() % 3 != 0) {
+            std::size_t pages = 1 + random() % 40;
+            if (random() % 50 == 0) pages = 300 + random() % 1500;
+            Span *span = page_heap.allocate_run(pages * kPage);
+            ASSERT_NE(span, nullptr);
+            if (span->zeroed) {
+                ASSERT_TRUE(holds(span, 0));
+            }
+            const auto value = static_cast<unsigned char>(1 + random() % 255);
+            fill(span, value);
+            live.emplace_back(span, value);
+        } else if (!live.empty()) {
+            const std::size_t i = random() % live.size();
+            ASSERT_TRUE(holds(live[i].first, live[i].second));
+            page_heap.release(live[i].first);
+            live[i] = live.back();
+            live.pop_back();
+        }
+        if (step % 500 == 0) page_heap.discard_all();
+    }
+    for (auto &[span, value] : live) {
+        ASSERT_TRUE(holds(span, value));
+        page_heap.release(span);
+    }
+    EXPECT_EQ(page_heap.gauges().block_bytes, 0u);
+    page_heap.discard_all();
+    EXPECT_EQ(page_heap.gauges().resident_free_bytes, 0u);
+}
+
+}  // namespace
+}  // namespace hakmem
