@@ -21,9 +21,13 @@ using segment::HeapGauges;
 using segment::MincoreResult;
 using segment::SlowReason;
 
+// Slot size of each small class, for the reader of the counters.
+using SlotBytes = std::uint32_t[segment::kSizeClasses];
+
 template <class P>
 concept Probe = requires(typename P::ThreadState &state, unsigned size_class, std::size_t bytes, SlowReason reason,
-                         MincoreResult mincore, const Finding &finding, const HeapGauges &gauges) {
+                         MincoreResult mincore, const Finding &finding, const HeapGauges &gauges,
+                         const SlotBytes &slot_bytes) {
     // Lives in the thread cache (TLS); all-zero bytes are its valid initial value.
     typename P::ThreadState;
 
@@ -44,6 +48,11 @@ concept Probe = requires(typename P::ThreadState &state, unsigned size_class, st
     // A free whose header was invalid or whose block is not in use. Called before anything is repaired, with no lock
     // held, in the thread that frees. May not return (on_error=abort).
     { P::bad_free(state, finding) };
+
+    // Once a process, before anything else here: at the first use of the allocator, which may come before libc's and
+    // our own constructors. And at a clean exit; what comes after it is counted all the same.
+    { P::library_started(slot_bytes) };
+    { P::library_ended() };
 
     // The thread's first and last use of the allocator. Between them `state` is usable.
     { P::thread_started(state) };
