@@ -21,10 +21,13 @@ using segment::HeapGauges;
 using segment::MincoreResult;
 using segment::SlowReason;
 
+// Slot size of each small class, for the reader of the counters.
+using SlotBytes = std::uint32_t[segment::kSizeClasses];
+
 template <class P>
 concept Probe = requires(typename P::ThreadState &state, unsigned size_class, std::size_t bytes, SlowReason reason,
                          MincoreResult mincore, const Finding &finding, const HeapGauges &gauges,
-                         const std::uint32_t (&slot_bytes)[segment::kSizeClasses]) {
+                         const SlotBytes &slot_bytes) {
     // Lives in the thread cache (TLS); all-zero bytes are its valid initial value.
     typename P::ThreadState;
 
@@ -49,10 +52,10 @@ concept Probe = requires(typename P::ThreadState &state, unsigned size_class, st
     // True for a policy that wants heap_changed and library_started at all.
     { P::kDiagnostic } -> std::convertible_to<bool>;
 
-    // Once, at the process's first use of the allocator: before most constructors, perhaps before environ is set up.
-    {P::library_started(slot_bytes)};
-    // At a clean exit of the process.
-    {P::library_ended()};
+    // Once a process, before anything else here: at the first use of the allocator, which may come before libc's and
+    // our own constructors. And at a clean exit; what comes after it is counted all the same.
+    { P::library_started(slot_bytes) };
+    { P::library_ended() };
 
     // The thread's first and last use of the allocator. Between them `state` is usable.
     {P::thread_started(state)};

@@ -108,7 +108,7 @@ struct Header {
     std::uint32_t version;
     std::uint32_t header_bytes;  // sizeof(Header)
     std::uint64_t file_bytes;
-    Section shards;     // CounterShard; record 0 holds the counts of ended threads
+    Section shards;     // CounterShard; record 0 is nobody's: it takes the counts of threads that found no record
     Section incidents;  // IncidentRecord
     Section modules;    // ModuleRecord
     Section stacks;     // reserved for `trace`: count 0 until built
@@ -123,6 +123,8 @@ struct Header {
     std::uint32_t incidents_used;   // records claimed so far, at most incidents.count
     std::uint32_t audits_done;      // the audit_request that was last carried out
     std::uint32_t audit_corrupt;    // corrupt headers that audit found
+    std::uint32_t shards_used;      // records of `shards` that were ever claimed, record 0 among them
+    std::uint32_t reserved;
     HeapGauges gauges;
     Control control;
     std::uint32_t slot_bytes[kSizeClasses];  // slot size of each class
@@ -132,7 +134,9 @@ struct Header {
 };
 static_assert(sizeof(Header) <= 4096);
 
-// Counters of one thread: one writer, plain stores. Folded into record 0 when the thread ends.
+// Counters of one thread: one writer at a time, plain stores. They only ever grow: when the thread ends its counts stay
+// where they are and the next thread that claims the record counts on from there. So nothing is ever moved, and the sum
+// over the records [0, shards_used), whatever their `tid`, is right at any instant, also after kill -9.
 struct alignas(64) CounterShard {
     std::uint64_t allocations[kCounterRow];
     std::uint64_t frees[kCounterRow];
@@ -149,7 +153,7 @@ struct alignas(64) CounterShard {
     std::uint64_t audits;
     std::uint64_t backtraces[2];
     std::uint64_t last_incident_ns[kKinds];
-    std::uint32_t tid;  // 0: the record is free
+    std::uint32_t tid;  // 0: no thread counts here now; the counts stand all the same
     std::uint32_t reserved;
 };
 static_assert(sizeof(CounterShard) % 64 == 0 && sizeof(CounterShard) <= 1024);

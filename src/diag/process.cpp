@@ -1,0 +1,119 @@
+#include "diag/process.h"
+
+#include <fcntl.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstring>
+
+extern "C" {
+extern char **environ;
+// The dynamic loader's: where the kernel put argc, argv and the environment.
+extern void *__libc_stack_end __attribute__((weak));
+}
+
+namespace hakmem::process {
+
+char **environment() {
+    if (environ != nullptr) return environ;
+    if (&__libc_stack_end == nullptr || __libc_stack_end == nullptr) return nullptr;
+    auto *words = static_cast<std::uintptr_t *>(__libc_stack_end);
+    const std::uintptr_t arguments = words[0];
+    constexpr std::uintptr_t kMostArguments = 1 << 22;
+    if (arguments > kMostArguments || words[1 + arguments] != 0) return nullptr;
+    return reinterpret_cast<char **>(words + arguments + 2);
+}
+
+const char *variable(char *const *environment, const char *name) {
+    if (environment == nullptr) return nullptr;
+    const std::size_t length = std::strlen(name);
+    for (; *environment != nullptr; ++environment) {
+        if (std::strncmp(*environment, name, length) == 0 && (*environment)[length] == '=') {
+            return *environment + length + 1;
+        }
+    }
+    return nullptr;
+}
+
+bool is_secure() { return getauxval(AT_SECURE) != 0; }
+
+std::uint64_t start_ticks_of_stat(const char *stat, std::size_t length) {
+    // The second field is the name in parentheses, which may hold anything; fields are counted from its end.
+    std::size_t at = length;
+    while (at > 0 && stat[at - 1] != ')') --at;
+    if (at == 0) return 0;
+    constexpr unsigned kFieldsFromName = 20;
+    for (unsigned field = 0; at < length; ++at) {
+        if (stat[at] == ' ' && ++field == kFieldsFromName) break;
+    }
+    std::uint64_t ticks = 0;
+    for (++at; at < length && stat[at] >= '0' && stat[at] <= '9'; ++at) {
+        ticks = ticks * 10 + static_cast<std::uint64_t>(stat[at] - '0');
+    }
+    return ticks;
+}
+
+std::uint64_t start_ticks() {
+    const int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    char text[1024];
+    const ssize_t length = read(fd, text, sizeof text);
+    close(fd);
+    return length > 0 ? start_ticks_of_stat(text, static_cast<std::size_t>(length)) : 0;
+}
+
+void executable(char *buffer, std::size_t capacity) {
+    const ssize_t length = readlink("/proc/self/exe", buffer, capacity - 1);
+    buffer[length > 0 ? length : 0] = '\0';
+    if (length > 0) return;
+    // Without /proc: as it was called.
+    if (const auto *called = reinterpret_cast<const char *>(getauxval(AT_EXECFN))) {
+        const std::size_t used = strnlen(called, capacity - 1);
+        std::memcpy(buffer, called, used);
+        buffer[used] = '\0';
+    }
+}
+
+const char *base_name(const char *path) {
+    const char *slash = std::strrchr(path, '/');
+    return slash != nullptr ? slash + 1 : path;
+}
+
+std::uint64_t realtime_ns() {
+    timespec now{};
+    clock_gettime(CLOCK_REALTIME, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+pid_t thread_id() { return static_cast<pid_t>(syscall(SYS_gettid)); }
+
+void remove_from_preload(char **environment, const char *library) {
+    constexpr char kName[] = "LD_PRELOAD=";
+    constexpr char kSeparators[] = ": ";
+    for (; environment != nullptr && *environment != nullptr; ++environment) {
+        if (std::strncmp(*environment, kName, sizeof kName - 1) != 0) continue;
+        char *out = *environment + sizeof kName - 1;
+        const char *in = out;
+        bool first = true;
+        while (*in != '\0') {
+            const std::size_t length = std::strcspn(in, kSeparators);
+            const char *name = in + length;
+            while (name > in && name[-1] != '/') --name;
+            const std::size_t name_length = static_cast<std::size_t>(in + length - name);
+            const bool ours = std::strlen(library) == name_length && std::memcmp(name, library, name_length) == 0;
+            if (length != 0 && !ours) {
+                if (!first) *out++ = ':';
+                std::memmove(out, in, length);
+                out += length;
+                first = false;
+            }
+            in += length;
+            if (*in != '\0') ++in;
+        }
+        *out = '\0';
+    }
+}
+
+}  // namespace hakmem::process

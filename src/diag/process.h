@@ -1,0 +1,39 @@
+// Facts about the process we live in, read without allocating and, at start, before libc's own constructors ran.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace hakmem::process {
+
+// The environment: libc's, or before libc has set it the one on the initial stack. Null if neither is there.
+char **environment();
+
+// The value of NAME in `environment`, or null.
+const char *variable(char *const *environment, const char *name);
+
+// True for a program that runs with more rights than its caller: no environment, no files.
+bool is_secure();
+
+// Clock ticks since boot at which this process started: /proc/self/stat field 22. 0 if /proc can't say.
+std::uint64_t start_ticks();
+
+// The same out of the file's text; 0 if it isn't there.
+std::uint64_t start_ticks_of_stat(const char *stat, std::size_t length);
+
+// The path of the executable, cut to the buffer; empty if unknown.
+void executable(char *buffer, std::size_t capacity);
+
+const char *base_name(const char *path);
+
+std::uint64_t realtime_ns();
+
+pid_t thread_id();
+
+// Takes the entry with the base name `library` out of LD_PRELOAD in `environment`, in place, so that programs started
+// from here are not watched.
+void remove_from_preload(char **environment, const char *library);
+
+}  // namespace hakmem::process

@@ -1,0 +1,164 @@
+#include "diag/state.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "base/text.h"
+#include "diag/message.h"
+#include "diag/process.h"
+#include "diag/runtime_dir.h"
+#include "version.h"
+
+namespace hakmem {
+
+constinit State state;
+
+namespace {
+
+using segment::Header;
+using segment::Level;
+using segment::OnError;
+
+constexpr Level kHighestBuilt = Level::verify;
+
+void put_error(Text &line, int error_number) {
+    if (error_number == 0) return;
+    const char *description = strerrordesc_np(error_number);
+    line.put(": ").put(description != nullptr ? description : "unknown error");
+}
+
+void say_no_telemetry(const char *where, const char *what, int error_number) {
+    TextBuffer<800> line;
+    line.put("running without telemetry: ").put(where).put(*where != '\0' ? " " : "").put(what);
+    put_error(line, error_number);
+    print_line(line.c_str());
+}
+
+// The shared segment where there is a runtime directory, else the private one.
+void make_segment(RuntimeDir directory, std::uint64_t ticks) {
+    unsigned char *where = state.segment.base;
+    Segment segment;
+    if (directory.fd >= 0) {
+        SegmentError error;
+        segment = create_shared_segment(directory.fd, {getpid(), ticks}, where, error);
+        close(directory.fd);
+        if (error.what != nullptr) say_no_telemetry(directory.path, error.what, error.error_number);
+    } else if (directory.error != nullptr) {
+        say_no_telemetry(directory.path, directory.error, directory.error_number);
+    }
+    // A process that couldn't say so again and again with every fork.
+    std::memcpy(state.runtime_dir, segment ? directory.path : "", segment ? sizeof state.runtime_dir : 1);
+    state.segment = segment ? segment : create_private_segment(where);
+}
+
+template <std::size_t Size>
+void copy_text(char (&out)[Size], const char *text) {
+    Text(out, Size).put(text);
+}
+
+void fill_identity(Header &header, std::uint64_t ticks) {
+    header.pid = static_cast<std::uint64_t>(getpid());
+    header.start_ticks = ticks;
+    header.start_time_ns = process::realtime_ns();
+}
+
+void fill_control(Header &header) {
+    header.control.level = static_cast<std::uint32_t>(state.level.load());
+    header.control.on_error = static_cast<std::uint32_t>(state.on_error.load());
+    header.control.audit_interval_s = state.options.audit_interval_s;
+    header.control.sample_bytes = state.options.sample_bytes;
+    header.level = header.control.level;
+    state.control_seen = 0;
+}
+
+void start_records() { state.shards.start(state.segment.header(), state.segment.shards(), kShards, prepare_memory); }
+
+Level built_level(Level asked) {
+    if (asked <= kHighestBuilt) return asked;
+    TextBuffer<128> line;
+    line.put("level ").put(segment::kLevelNames[static_cast<unsigned>(asked)]).put(" is not built yet, using ");
+    line.put(segment::kLevelNames[static_cast<unsigned>(kHighestBuilt)]);
+    print_line(line.c_str());
+    return kHighestBuilt;
+}
+
+}  // namespace
+
+void start_state(const SlotBytes &slot_bytes) {
+    const bool secure = process::is_secure();
+    char **environment = secure ? nullptr : process::environment();
+    if (const char *text = process::variable(environment, "HAKMEM_OPTIONS")) {
+        parse_options(text, state.options, print_line, nullptr);
+    }
+    if (state.options.help) {
+        print_line("HAKMEM_OPTIONS=key=value:key=value...");
+        describe_options(print_line, nullptr);
+    }
+    state.level = built_level(state.options.level);
+    state.on_error = state.options.on_error;
+
+    RuntimeDir directory;
+    if (!secure) {
+        directory = open_runtime_dir({.option = state.options.runtime_dir,
+                                      .environment = process::variable(environment, "HAKMEM_RUNTIME_DIR"),
+                                      .xdg_runtime_dir = process::variable(environment, "XDG_RUNTIME_DIR"),
+                                      .uid = geteuid()});
+    }
+    const std::uint64_t ticks = process::start_ticks();
+    make_segment(directory, ticks);
+    if (!state.segment) return;
+
+    Header &header = state.segment.header();
+    fill_identity(header, ticks);
+    fill_control(header);
+    std::memcpy(header.slot_bytes, slot_bytes, sizeof header.slot_bytes);
+    copy_text(header.version_text, HAKMEM_VERSION);
+    process::executable(header.exe, sizeof header.exe);
+    const char *label = process::variable(environment, "HAKMEM_PROCESS");
+    copy_text(header.process, label != nullptr && *label != '\0' ? label : process::base_name(header.exe));
+    start_records();
+    publish_segment(state.segment);
+}
+
+void restart_state_after_fork() {
+    if (!state.segment) return;
+    const Header inherited = state.segment.header();
+    RuntimeDir directory;
+    if (*state.runtime_dir != '\0') directory = reopen_runtime_dir(state.runtime_dir, geteuid());
+    const std::uint64_t ticks = process::start_ticks();
+    make_segment(directory, ticks);
+    if (!state.segment) {
+        state.shards = {};
+        return;
+    }
+    Header &header = state.segment.header();
+    fill_identity(header, ticks);
+    fill_control(header);
+    header.gauges = inherited.gauges;
+    std::memcpy(header.slot_bytes, inherited.slot_bytes, sizeof header.slot_bytes);
+    std::memcpy(header.version_text, inherited.version_text, sizeof header.version_text);
+    std::memcpy(header.exe, inherited.exe, sizeof header.exe);
+    std::memcpy(header.process, inherited.process, sizeof header.process);
+    start_records();
+    publish_segment(state.segment);
+}
+
+void obey_control() {
+    Header &header = state.segment.header();
+    const std::uint32_t generation = std::atomic_ref(header.control.generation).load(std::memory_order_acquire);
+    std::uint32_t seen = state.control_seen.load(std::memory_order_relaxed);
+    if (generation == seen || !state.control_seen.compare_exchange_strong(seen, generation)) return;
+    const std::uint32_t level = std::atomic_ref(header.control.level).load(std::memory_order_relaxed);
+    const std::uint32_t on_error = std::atomic_ref(header.control.on_error).load(std::memory_order_relaxed);
+    if (level <= static_cast<std::uint32_t>(Level::guard)) {
+        const Level built = level < static_cast<std::uint32_t>(kHighestBuilt) ? Level{level} : kHighestBuilt;
+        state.level = built;
+        std::atomic_ref(header.level).store(static_cast<std::uint32_t>(built), std::memory_order_relaxed);
+    }
+    if (on_error <= static_cast<std::uint32_t>(OnError::stop)) state.on_error = OnError{on_error};
+    std::atomic_ref(header.control_seen).store(generation, std::memory_order_release);
+}
+
+}  // namespace hakmem

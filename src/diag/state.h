@@ -1,0 +1,36 @@
+// What the diagnostic library knows about its process, in one place: set at start and in a fork's child, read by the
+// probe and the recording of incidents. Valid at zero.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "core/probe.h"
+#include "diag/options.h"
+#include "diag/segment_writer.h"
+#include "diag/shards.h"
+
+namespace hakmem {
+
+struct State {
+    Options options;
+    Segment segment;  // without a base only where there is no memory at all
+    ShardPool shards;
+    std::atomic<segment::Level> level{segment::Level::count};
+    std::atomic<segment::OnError> on_error{segment::OnError::keep_going};
+    std::atomic<std::uint32_t> control_seen{0};
+    char runtime_dir[kMaxPath] = {};  // absolute; empty: no telemetry
+};
+
+extern constinit State state;
+
+// At the first use of the library: reads options, makes the segment. Says on stderr what is wrong with them.
+void start_state(const SlotBytes &slot_bytes);
+
+// In a fork's child: a segment of its own takes the place of the parent's, at the same address, with zero counts.
+void restart_state_after_fork();
+
+// Compares the control word with what is in force and follows it.
+void obey_control();
+
+}  // namespace hakmem
