@@ -37,7 +37,7 @@ class Allocator {
     static void *allocate(std::size_t bytes) {
         if (bytes > size_classes::kMaxSmall) [[unlikely]]
             return allocate_large(bytes, BlockHeader::kBytes);
-        const unsigned size_class = size_classes::of_request(bytes);
+        const std::size_t size_class = size_classes::of_request(bytes);
         Cache &cache = cache_;
         void **top = cache.top[size_class];
         if (Cache::empty(top)) [[unlikely]]
@@ -54,7 +54,7 @@ class Allocator {
         if ((address_of(block) & (os::kPageBytes - 1)) == 0) [[unlikely]]
             return deallocate_page_aligned(block);
         const std::uint32_t header = header_byte::guarded_load(block);
-        const unsigned size_class = header_byte::live_class(static_cast<std::uint8_t>(header));
+        const std::size_t size_class = header_byte::live_class(header);
         if (size_class >= size_classes::kCount) [[unlikely]]
             return deallocate_other(block, header);
         Cache &cache = cache_;
@@ -108,27 +108,27 @@ class Allocator {
   private:
     using Stack = BlockStack;
 
-    static void push(Cache &cache, void **top, void *block, unsigned size_class) {
+    static void push(Cache &cache, void **top, void *block, std::size_t size_class) {
         header_byte::store(block, header_byte::free(size_class));
         top[-1] = block;
         cache.top[size_class] = top - 1;
         P::freed(cache.probe, size_class);
     }
 
-    static void **end_of(const Cache &cache, unsigned size_class) { return cache.heap->stacks[size_class].end(); }
+    static void **end_of(const Cache &cache, std::size_t size_class) { return cache.heap->stacks[size_class].end(); }
 
-    [[gnu::noinline, gnu::cold]] static void *allocate_slow(unsigned size_class);
+    [[gnu::noinline, gnu::cold]] static void *allocate_slow(std::size_t size_class);
     [[gnu::noinline]] static void *allocate_large(std::size_t bytes, std::size_t alignment, bool *zeroed = nullptr);
     [[gnu::noinline, gnu::cold]] static void deallocate_page_aligned(void *block);
     [[gnu::noinline]] static void deallocate_other(void *block, std::uint32_t header);
-    [[gnu::noinline, gnu::cold]] static void deallocate_slow(void *block, unsigned size_class);
+    [[gnu::noinline, gnu::cold]] static void deallocate_slow(void *block, std::size_t size_class);
     [[gnu::noinline, gnu::cold]] static bool handle_bad_free(void *block);
 
-    static void deallocate_small(void *block, unsigned size_class);
+    static void deallocate_small(void *block, std::size_t size_class);
     static void deallocate_run(void *block, Span *span);
-    static void flush(Cache &cache, unsigned size_class, unsigned keep);
-    static void report_misfits(Cache &cache, unsigned size_class, const Misfits &misfits);
-    static bool genuine(void *block, unsigned size_class);
+    static void flush(Cache &cache, std::size_t size_class, unsigned keep);
+    static void report_misfits(Cache &cache, std::size_t size_class, const Misfits &misfits);
+    static bool genuine(void *block, std::size_t size_class);
     static void apply_mode(Cache &cache);
     static void *out_of_memory() {
         errno = ENOMEM;
@@ -243,7 +243,7 @@ void Allocator<P>::apply_mode(Cache &cache) {
 // ---- small blocks ----
 
 template <Probe P>
-void *Allocator<P>::allocate_slow(unsigned size_class) {
+void *Allocator<P>::allocate_slow(std::size_t size_class) {
     Cache &cache = cache_;
     const int saved_errno = errno;
     AfterEnd after{cache, cache.ended};
@@ -279,7 +279,7 @@ void *Allocator<P>::allocate_slow(unsigned size_class) {
 
 // The header says live and `size_class`; the stack is full, or not there yet, or every free is to be verified.
 template <Probe P>
-void Allocator<P>::deallocate_slow(void *block, unsigned size_class) {
+void Allocator<P>::deallocate_slow(void *block, std::size_t size_class) {
     KeepErrno keep;
     Cache &cache = cache_;
     AfterEnd after{cache, cache.ended};
@@ -295,7 +295,7 @@ void Allocator<P>::deallocate_slow(void *block, unsigned size_class) {
 
 // The block is a live one of this class. errno is the caller's business.
 template <Probe P>
-void Allocator<P>::deallocate_small(void *block, unsigned size_class) {
+void Allocator<P>::deallocate_small(void *block, std::size_t size_class) {
     Cache &cache = cache_;
     Heap &heap = *cache.heap;
     void **end = end_of(cache, size_class);
@@ -316,7 +316,7 @@ void Allocator<P>::deallocate_small(void *block, unsigned size_class) {
 
 // The oldest blocks go home, the `keep` youngest stay.
 template <Probe P>
-void Allocator<P>::flush(Cache &cache, unsigned size_class, unsigned keep) {
+void Allocator<P>::flush(Cache &cache, std::size_t size_class, unsigned keep) {
     void **end = end_of(cache, size_class);
     void **top = cache.top[size_class];
     const unsigned count = static_cast<unsigned>(end - top);
@@ -332,7 +332,7 @@ void Allocator<P>::flush(Cache &cache, unsigned size_class, unsigned keep) {
 // Frees that got by on a header byte that was a valid one of another class: seen only now, when the block leaves the
 // cache. What is a live slot after all goes home under its own class.
 template <Probe P>
-void Allocator<P>::report_misfits(Cache &cache, unsigned size_class, const Misfits &misfits) {
+void Allocator<P>::report_misfits(Cache &cache, std::size_t size_class, const Misfits &misfits) {
     const unsigned known = misfits.count < Misfits::kRoom ? misfits.count : Misfits::kRoom;
     for (unsigned i = 0; i < known; ++i) {
         void *block = pointer_to(misfits.blocks[i]);
@@ -353,7 +353,7 @@ void Allocator<P>::report_misfits(Cache &cache, unsigned size_class, const Misfi
 
 // By the span's own metadata: start of a slot of that class that is in use.
 template <Probe P>
-bool Allocator<P>::genuine(void *block, unsigned size_class) {
+bool Allocator<P>::genuine(void *block, std::size_t size_class) {
     const Span *span = page_map.span_of(address_of(block));
     std::uint32_t index = 0;
     return span != nullptr && span->kind == SpanKind::small && span->size_class == size_class &&
@@ -378,7 +378,7 @@ void Allocator<P>::deallocate_page_aligned(void *block) {
         return;
     }
     const std::uint8_t header = header_byte::load(block);
-    const unsigned size_class = header_byte::live_class(header);
+    const std::size_t size_class = header_byte::live_class(header);
     if (size_class >= size_classes::kCount)
         deallocate_other(block, header);
     else
@@ -414,7 +414,7 @@ void Allocator<P>::deallocate_other(void *block, std::uint32_t header) {
             }
         } else if (large.marker == BlockHeader::kAligned) {
             void *start = static_cast<char *>(block) - large.value;
-            const unsigned size_class = header_byte::live_class(header_byte::load(start));
+            const std::size_t size_class = header_byte::live_class(header_byte::load(start));
             if (size_class < size_classes::kCount && genuine(start, size_class)) {
                 BlockHeader::mark_freed(block);
                 P::freed_by_header16(cache.probe);
@@ -471,7 +471,7 @@ bool Allocator<P>::handle_bad_free(void *block) {
 namespace detail {
 
 // A block in some thread's cache is free although its span's bits call it out. Racy, for reports.
-inline bool in_a_cache(std::uintptr_t block, unsigned size_class) {
+inline bool in_a_cache(std::uintptr_t block, std::size_t size_class) {
     bool found = false;
     heaps.for_each([&](Heap &heap) {
         if (found || &heap == &Heaps::central) return;
@@ -622,7 +622,7 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
     std::size_t usable = 0;
     if (span != nullptr && address_of(block) != span->start) {
         const std::uint8_t header = header_byte::load(block);
-        const unsigned size_class = header_byte::live_class(header);
+        const std::size_t size_class = header_byte::live_class(header);
         if (size_class < size_classes::kCount && span->kind == SpanKind::small && span->size_class == size_class) {
             usable = size_classes::usable_bytes(size_class);
         } else if (header >= header_byte::kLargeFirst) {

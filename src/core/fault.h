@@ -24,9 +24,9 @@ enum class Owner : std::uint8_t {
 struct BlockFacts {
     std::uintptr_t address = 0;  // what was handed to free
     Owner owner = Owner::nobody;
-    bool at_start = false;         // address is where the block's user memory starts
+    bool at_start = false;                 // address is where the block's user memory starts
     SlotState state = SlotState::unknown;  // by metadata and, for a slot start, by its header byte
-    bool header_known = false;     // the header byte could be read
+    bool header_known = false;             // the header byte could be read
     std::uint8_t header_found = 0;
     std::uint8_t header_expected = 0;  // for a live block here
     bool header16_valid = false;       // a 16-byte header of ours with a right checksum stands before the address
@@ -36,7 +36,7 @@ struct BlockFacts {
     // The slot to the left of `block`: whoever runs over its end hits our header first.
     std::uintptr_t left_block = 0;  // 0: none
     SlotState left_state = SlotState::unknown;
-    bool mapped = false;        // the page of `address` is mapped (page map or mincore)
+    bool mapped = false;           // the page of `address` is mapped (page map or mincore)
     bool next_allocators = false;  // looks like a live block of the next allocator in line
 };
 

@@ -9,6 +9,7 @@
 // written in every build type: the fast path depends on it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "base/bits.h"
@@ -24,12 +25,12 @@ inline constexpr std::uint8_t kLargeFirst = 0xE0;
 static_assert((kLive & (kClasses - 1)) == 0 && (kFree & (kClasses - 1)) == 0 && (kWatched & (kClasses - 1)) == 0);
 static_assert(kLive + kClasses - 1 < kWatched && kFree + kClasses - 1 < kLive && kWatched + kClasses - 1 < kLargeFirst);
 
-constexpr std::uint8_t live(unsigned size_class) { return static_cast<std::uint8_t>(kLive | size_class); }
-constexpr std::uint8_t free(unsigned size_class) { return static_cast<std::uint8_t>(kFree | size_class); }
-constexpr std::uint8_t watched(unsigned size_class) { return static_cast<std::uint8_t>(kWatched | size_class); }
+constexpr std::uint8_t live(std::size_t size_class) { return static_cast<std::uint8_t>(kLive | size_class); }
+constexpr std::uint8_t free(std::size_t size_class) { return static_cast<std::uint8_t>(kFree | size_class); }
+constexpr std::uint8_t watched(std::size_t size_class) { return static_cast<std::uint8_t>(kWatched | size_class); }
 
 // The class of a live, unwatched header; kClasses or more if it is none.
-constexpr unsigned live_class(std::uint8_t header) { return static_cast<unsigned>(header ^ kLive); }
+constexpr std::size_t live_class(std::uint32_t header) { return header ^ kLive; }
 
 inline std::uint8_t *location(std::uintptr_t block) { return pointer_to<std::uint8_t>(block - 1); }
 inline void store(void *block, std::uint8_t header) { static_cast<std::uint8_t *>(block)[-1] = header; }

@@ -54,8 +54,8 @@ concept Probe = requires(typename P::ThreadState &state, unsigned size_class, st
 
     // Once a process, before anything else here: at the first use of the allocator, which may come before libc's and
     // our own constructors. And at a clean exit; what comes after it is counted all the same.
-    { P::library_started(slot_bytes) };
-    { P::library_ended() };
+    {P::library_started(slot_bytes)};
+    {P::library_ended()};
 
     // The thread's first and last use of the allocator. Between them `state` is usable.
     {P::thread_started(state)};

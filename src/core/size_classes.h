@@ -52,7 +52,7 @@ inline constexpr auto kClassOfGranules = [] {
 }();
 
 // Only for request <= kMaxSmall.
-inline unsigned of_request(std::size_t request) { return kClassOfGranules[request / kGranule]; }
+inline std::size_t of_request(std::size_t request) { return kClassOfGranules[request / kGranule]; }
 
 constexpr std::size_t usable_bytes(unsigned size_class) { return kSlotBytes[size_class] - 1; }
 

@@ -18,8 +18,8 @@ struct DiagProbe {
         segment::CounterShard *shard;
     };
 
-    static void allocated(ThreadState &state, unsigned size_class) { ++state.shard->allocations[size_class]; }
-    static void freed(ThreadState &state, unsigned size_class) { ++state.shard->frees[size_class]; }
+    static void allocated(ThreadState &state, std::size_t size_class) { ++state.shard->allocations[size_class]; }
+    static void freed(ThreadState &state, std::size_t size_class) { ++state.shard->frees[size_class]; }
 
     static void large_allocated(ThreadState &state, std::size_t bytes) {
         ++state.shard->allocations[segment::kSizeClasses];
