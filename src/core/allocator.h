@@ -126,7 +126,8 @@ class Allocator {
 
     static void deallocate_small(void *block, std::size_t size_class);
     static void deallocate_run(void *block, Span *span);
-    static void flush(Cache &cache, std::size_t size_class, unsigned keep);
+    static unsigned flush(Cache &cache, std::size_t size_class, unsigned keep);
+    static void set_capacity(Cache &cache, std::size_t size_class, unsigned blocks);
     static void report_misfits(Cache &cache, std::size_t size_class, const Misfits &misfits);
     static bool genuine(void *block, std::size_t size_class);
     static void apply_mode(Cache &cache);
@@ -191,6 +192,7 @@ bool Allocator<P>::start_thread(Cache &cache) {
     Heap *heap = heaps.acquire();
     if (heap == nullptr) return false;
     for (unsigned c = 0; c < size_classes::kCount; ++c) {
+        heap->shrinking[c] = false;
         heap->capacity[c] = kFirstCapacity < kMaxCached[c] ? kFirstCapacity : kMaxCached[c];
         cache.top[c] = heap->stacks[c].end();
         cache.floor[c] = heap->stacks[c].end() - heap->capacity[c];
@@ -253,12 +255,8 @@ void *Allocator<P>::allocate_slow(std::size_t size_class) {
     apply_mode(cache);
 
     Heap &heap = *cache.heap;
-    if (heap.capacity[size_class] < kMaxCached[size_class]) {
-        const unsigned doubled = 2u * heap.capacity[size_class];
-        heap.capacity[size_class] =
-            static_cast<std::uint16_t>(doubled < kMaxCached[size_class] ? doubled : kMaxCached[size_class]);
-        if (!cache.verifying) cache.floor[size_class] = end_of(cache, size_class) - heap.capacity[size_class];
-    }
+    if (heap.capacity[size_class] < kMaxCached[size_class])
+        set_capacity(cache, size_class, 2 * heap.capacity[size_class]);
     const unsigned wanted = (heap.capacity[size_class] + 1u) / 2;
     void **end = end_of(cache, size_class);
     unsigned taken = heap.take(size_class, end - wanted, wanted);
@@ -302,31 +300,41 @@ void Allocator<P>::deallocate_small(void *block, std::size_t size_class) {
     const unsigned room = heap.capacity[size_class];
     if (cache.top[size_class] <= end - room) {
         P::slow_path(cache.probe, SlowReason::cache_full);
-        if (room < kMaxCached[size_class]) {
-            const unsigned doubled = 2 * room;
-            heap.capacity[size_class] =
-                static_cast<std::uint16_t>(doubled < kMaxCached[size_class] ? doubled : kMaxCached[size_class]);
-            if (!cache.verifying) cache.floor[size_class] = end - heap.capacity[size_class];
+        if (room < kMaxCached[size_class] && !heap.shrinking[size_class]) {
+            set_capacity(cache, size_class, 2 * room);
         } else {
-            flush(cache, size_class, room / 2);
+            heap.shrinking[size_class] = flush(cache, size_class, room / 2) != 0;
+            if (heap.shrinking[size_class] && room / 2 >= kShrunkCapacity) {
+                set_capacity(cache, size_class, room / 2);
+                flush(cache, size_class, room / 4);
+            }
         }
     }
     push(cache, cache.top[size_class], block, size_class);
 }
 
-// The oldest blocks go home, the `keep` youngest stay.
 template <Probe P>
-void Allocator<P>::flush(Cache &cache, std::size_t size_class, unsigned keep) {
+void Allocator<P>::set_capacity(Cache &cache, std::size_t size_class, unsigned blocks) {
+    const unsigned most = kMaxCached[size_class];
+    Heap &heap = *cache.heap;
+    heap.capacity[size_class] = static_cast<std::uint16_t>(blocks < most ? blocks : most);
+    if (!cache.verifying) cache.floor[size_class] = end_of(cache, size_class) - heap.capacity[size_class];
+}
+
+// The oldest blocks go home, the `keep` youngest stay. Returns how many spans that let go.
+template <Probe P>
+unsigned Allocator<P>::flush(Cache &cache, std::size_t size_class, unsigned keep) {
     void **end = end_of(cache, size_class);
     void **top = cache.top[size_class];
     const unsigned count = static_cast<unsigned>(end - top);
-    if (count <= keep) return;
+    if (count <= keep) return 0;
     Misfits misfits;
-    cache.heap->give(size_class, top + keep, count - keep, misfits);
+    const unsigned let_go = cache.heap->give(static_cast<unsigned>(size_class), top + keep, count - keep, misfits);
     std::memmove(end - keep, top, keep * sizeof(void *));
     cache.top[size_class] = end - keep;
     if (misfits.count != 0) [[unlikely]]
         report_misfits(cache, size_class, misfits);
+    return let_go;
 }
 
 // Frees that got by on a header byte that was a valid one of another class: seen only now, when the block leaves the

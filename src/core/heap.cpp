@@ -110,11 +110,12 @@ Span *Heap::adopt(unsigned size_class) {
 
 // ---- the way home ----
 
-void Heap::give(unsigned size_class, void *const *blocks, unsigned count, Misfits &misfits) {
+unsigned Heap::give(unsigned size_class, void *const *blocks, unsigned count, Misfits &misfits) {
     LockGuard guard(lock_);
     Span *remote_span = nullptr;  // bits gathered for one word of one foreign span
     std::uint32_t remote_word = 0;
     std::uint64_t remote_mask = 0;
+    unsigned let_go = 0;
     for (unsigned i = 0; i < count; ++i) {
         const std::uintptr_t block = address_of(blocks[i]);
         Span *span = page_map.span_of(block);
@@ -131,7 +132,7 @@ void Heap::give(unsigned size_class, void *const *blocks, unsigned count, Misfit
             if ((span->free_bits[word] & mask) != 0) continue;  // free twice behind a repaired header: keep one
             span->free_bits[word] |= mask;
             ++span->free_count;
-            after_gain(span);
+            let_go += after_gain(span);
         } else {
             if (span != remote_span || word != remote_word) {
                 if (remote_span != nullptr) give_remote(remote_span, remote_word, remote_mask);
@@ -143,26 +144,29 @@ void Heap::give(unsigned size_class, void *const *blocks, unsigned count, Misfit
         }
     }
     if (remote_span != nullptr) give_remote(remote_span, remote_word, remote_mask);
+    return let_go;
 }
 
 // An own span got blocks back: list it, or let it go if all of it is free.
-void Heap::after_gain(Span *span) {
+bool Heap::after_gain(Span *span) {
     const unsigned size_class = span->size_class;
     if (!span->idle()) {
         if (!span->in_partial) {
             partial_[size_class].push_front(span);
             span->in_partial = true;
         }
-        return;
+        return false;
     }
     if (span->in_partial) {
         partial_[size_class].remove(span);
         span->in_partial = false;
     }
-    if (reserve_[size_class] == nullptr && this != &Heaps::central)
+    if (reserve_[size_class] == nullptr && this != &Heaps::central) {
         reserve_[size_class] = span;
-    else
-        release(span);
+        return false;
+    }
+    release(span);
+    return true;
 }
 
 void Heap::release(Span *span) {

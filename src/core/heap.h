@@ -43,6 +43,8 @@ inline constexpr auto kMaxCached = [] {
     return table;
 }();
 inline constexpr unsigned kFirstCapacity = 8;
+// What a shrinking stack keeps at least.
+inline constexpr unsigned kShrunkCapacity = 32;
 
 // Blocks that a batch on its way home turned out not to be what their header had said.
 struct Misfits {
@@ -55,11 +57,15 @@ class Heap {
   public:
     BlockStack stacks[size_classes::kCount] = {};
     std::uint16_t capacity[size_classes::kCount] = {};  // of each stack, grows with use
+    // The last flush of the class let spans go: the program is giving memory up, and every block that we keep may hold
+    // back a whole span. Such a stack shrinks instead of growing.
+    bool shrinking[size_classes::kCount] = {};
 
     // Fills `to` with up to `wanted` free blocks of the class, lowest addresses first; returns how many. 0: no memory.
     unsigned take(unsigned size_class, void **to, unsigned wanted);
-    // Takes `count` blocks whose headers say free and `size_class` home to their spans.
-    void give(unsigned size_class, void *const *blocks, unsigned count, Misfits &misfits);
+    // Takes `count` blocks whose headers say free and `size_class` home to their spans; returns how many spans that
+    // emptied and let go.
+    unsigned give(unsigned size_class, void *const *blocks, unsigned count, Misfits &misfits);
 
     // Hands all spans to the central heap; the stacks must have been emptied.
     void abandon_spans();
@@ -88,7 +94,8 @@ class Heap {
 
     void collect_remote();
     void merge_remote(Span *span);
-    void after_gain(Span *span);
+    // True if the span was let go.
+    bool after_gain(Span *span);
     void release(Span *span);
 
     static void give_remote(Span *span, std::uint32_t word, std::uint64_t mask);

@@ -1,0 +1,12 @@
+// The free of an address that can't be read must become a report, not a crash. The fast path reads the header byte
+// without asking first (core/header_byte.h: guarded_load); where that one instruction faults, our SIGSEGV handler gives
+// it an invalid header and goes on behind it. Every other fault goes to whoever was there before us.
+#pragma once
+
+namespace hakmem {
+
+// Installs the handler; errno is kept. Where the program later installs its own without chaining, the free of an
+// unreadable address is a SIGSEGV again, as with any other allocator.
+void install_fault_handler();
+
+}  // namespace hakmem
