@@ -259,6 +259,8 @@ PageHeap::ManagedRegion *PageHeap::new_region() {
         region->stale_pages = kPagesInUnit;
         gauges_.resident_free_bytes += kUnitBytes;
         enlist_stale(region);
+    } else if (gauges_.block_bytes >= kHugePageFloor) {
+        os::prefer_huge_pages(pointer_to(start), kUnitBytes);
     }
     page_map.set(start, 1, address_of(static_cast<Region *>(region)));
     rebucket(region);

@@ -50,6 +50,10 @@ class PageHeap {
     static constexpr std::uint64_t kDecayMs = 1000;
     static constexpr std::uint64_t kDecayCheckMs = 100;
     static constexpr std::size_t kResidentCap = std::size_t{64} << 20;
+    // From this size of the heap on, regions are worth huge pages: one fault instead of 512, and the memory that a
+    // region's untouched pages waste no longer weighs. Blocks of whole units are left alone: programs reserve large
+    // buffers that they never fill.
+    static constexpr std::size_t kHugePageFloor = std::size_t{32} << 20;
     static constexpr std::size_t kFirstGrowUnits = 2, kMaxGrowUnits = 32;
 
     // A Region with what only the page heap may touch.
