@@ -1,23 +1,28 @@
 #include "diag/probe.h"
 
-#include <cerrno>
+#include <cstring>
 
+#include "diag/backtrace.h"
+#include "diag/incident.h"
 #include "diag/process.h"
+#include "diag/regions.h"
 #include "diag/state.h"
+#include "diag/undisturbed.h"
 
 namespace hakmem {
 namespace {
 
-class KeepErrno {
-  public:
-    KeepErrno() : saved_(errno) {}
-    ~KeepErrno() { errno = saved_; }
-    KeepErrno(const KeepErrno &) = delete;
-    KeepErrno &operator=(const KeepErrno &) = delete;
+constexpr char kLibraryName[] = "libhakmem-diag.so";
 
-  private:
-    int saved_;
-};
+// Loaded with the program, so before it has threads and before it can be in a place where loading hangs or fails.
+__attribute__((constructor)) void warm_up() {
+    const Undisturbed undisturbed;
+    backtrace::start();
+    const char *children = process::variable(process::environment(), "HAKMEM_CHILDREN");
+    if (children != nullptr && std::strcmp(children, "none") == 0) {
+        process::remove_from_preload(process::environment(), kLibraryName);
+    }
+}
 
 }  // namespace
 
@@ -26,7 +31,7 @@ constinit std::atomic<bool> DiagProbe::verify_frees_{false};
 void DiagProbe::follow_level() { verify_frees_ = state.level.load() >= segment::Level::verify; }
 
 void DiagProbe::library_started(const SlotBytes &slot_bytes) {
-    const KeepErrno keep;
+    const Undisturbed undisturbed;
     start_state(slot_bytes);
     follow_level();
 }
@@ -36,14 +41,18 @@ void DiagProbe::library_ended() {
 }
 
 void DiagProbe::thread_started(ThreadState &thread) {
-    const KeepErrno keep;
+    const Undisturbed undisturbed;
     thread.shard = state.shards.claim(static_cast<std::uint32_t>(process::thread_id()));
+    const std::uint32_t index = state.shards.index_of(thread.shard);
+    if (index != 0) state.thread_descriptors[index].store(this_threads_descriptor(), std::memory_order_relaxed);
 }
 
 void DiagProbe::thread_ended(ThreadState &thread) {
-    const KeepErrno keep;
+    const Undisturbed undisturbed;
     segment::CounterShard *shard = thread.shard;
     thread.shard = nullptr;
+    const std::uint32_t index = state.shards.index_of(shard);
+    if (index != 0) state.thread_descriptors[index].store(0, std::memory_order_relaxed);
     state.shards.release(shard);
 }
 
@@ -61,19 +70,20 @@ void DiagProbe::heap_changed(const HeapGauges &gauges) {
 }
 
 void DiagProbe::bad_free(ThreadState &thread, const Finding &finding) {
-    const KeepErrno keep;
-    segment::CounterShard &shard = *thread.shard;
-    ++shard.header_invalid[static_cast<unsigned>(finding.outcome)];
-    if (!finding.incident) return;
-    ++shard.incidents[static_cast<unsigned>(finding.kind)];
-    shard.last_incident_ns[static_cast<unsigned>(finding.kind)] = process::realtime_ns();
+    const Undisturbed undisturbed;
+    record_bad_free(*thread.shard, finding);
 }
 
-void DiagProbe::before_fork() {}
-void DiagProbe::after_fork_in_parent() {}
+void DiagProbe::before_fork() {
+    const Undisturbed undisturbed;
+    backtrace::before_fork();
+}
+
+void DiagProbe::after_fork_in_parent() { backtrace::after_fork_in_parent(); }
 
 void DiagProbe::after_fork_in_child(ThreadState &thread) {
-    const KeepErrno keep;
+    const Undisturbed undisturbed;
+    backtrace::after_fork_in_child();
     restart_state_after_fork();
     if (thread.shard != nullptr) thread_started(thread);
 }

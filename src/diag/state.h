@@ -6,6 +6,8 @@
 #include <cstdint>
 
 #include "core/probe.h"
+#include "diag/incident_table.h"
+#include "diag/modules.h"
 #include "diag/options.h"
 #include "diag/segment_writer.h"
 #include "diag/shards.h"
@@ -16,6 +18,10 @@ struct State {
     Options options;
     Segment segment;  // without a base only where there is no memory at all
     ShardPool shards;
+    IncidentTable incidents;
+    ModuleMap modules;
+    // Of the thread that counts in the shard of this index (regions.h).
+    std::atomic<std::uintptr_t> thread_descriptors[kShards] = {};
     std::atomic<segment::Level> level{segment::Level::count};
     std::atomic<segment::OnError> on_error{segment::OnError::keep_going};
     std::atomic<std::uint32_t> control_seen{0};

@@ -1,0 +1,37 @@
+// Backtraces by libunwind, which caches and so needs under a microsecond where it has been before.
+//
+// libunwind is loaded privately (dlopen, RTLD_LOCAL) and not linked: it exports the C++ runtime's _Unwind_ functions,
+// and as a dependency of a preloaded library it would take the place of libgcc's in the host program.
+//
+// It takes the loader's lock and locks of its own. So: never call `capture` with a lock of ours held; a thread that is
+// in it already (a signal handler) gets no second one; and fork waits until no other thread is in it, so that the child
+// doesn't inherit a lock that nobody will release.
+#pragma once
+
+#include <cstdint>
+
+namespace hakmem::backtrace {
+
+inline constexpr unsigned kMostFrames = 64;
+
+struct Trace {
+    unsigned frames = 0;
+    std::uintptr_t pc[kMostFrames];
+};
+
+// Loads libunwind and takes the first backtrace, which is slow.
+void start();
+
+// The callers' return addresses, innermost first, at most `depth`, without the frames of the library that this code is
+// in. No frames where it can't be done.
+void capture(Trace &trace, unsigned depth);
+
+// Keeps fork apart from every use of the loader's and libunwind's locks. False: not now.
+bool enter();
+void leave();
+
+void before_fork();
+void after_fork_in_parent();
+void after_fork_in_child();
+
+}  // namespace hakmem::backtrace

@@ -1,0 +1,139 @@
+#include "diag/incident.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/text.h"
+#include "diag/backtrace.h"
+#include "diag/message.h"
+#include "diag/process.h"
+#include "diag/regions.h"
+#include "diag/report.h"
+#include "diag/safe_read.h"
+#include "diag/state.h"
+
+namespace hakmem {
+namespace {
+
+using segment::CounterShard;
+using segment::IncidentRecord;
+using segment::OnError;
+
+// A backtrace and the module of each frame.
+struct Located {
+    backtrace::Trace trace;
+    std::uint16_t module[backtrace::kMostFrames];
+};
+static_assert(backtrace::kMostFrames == segment::kMaxFrames);
+
+void locate(Located &stack) {
+    backtrace::capture(stack.trace, state.options.stack_depth);
+    if (backtrace::enter()) {
+        state.modules.refresh();
+        backtrace::leave();
+    }
+    for (unsigned i = 0; i < stack.trace.frames; ++i) stack.module[i] = state.modules.find(stack.trace.pc[i]);
+}
+
+// Equal for equal kind and equal stack, also where a library was loaded elsewhere in between.
+std::uint64_t key_of(Kind kind, const Located &stack) {
+    std::uint64_t key = 0x9E3779B97F4A7C15 * (static_cast<std::uint64_t>(kind) + 1);
+    for (unsigned i = 0; i < stack.trace.frames; ++i) {
+        key = (key ^ state.modules.identify(stack.module[i], stack.trace.pc[i])) * 0xBF58476D1CE4E5B9;
+        key ^= key >> 31;
+    }
+    return key != 0 ? key : 1;
+}
+
+void fill_stack(segment::Stack &out, const Located &stack) {
+    out.frames = stack.trace.frames;
+    for (unsigned i = 0; i < stack.trace.frames; ++i) {
+        out.pc[i] = stack.trace.pc[i];
+        out.module[i] = stack.module[i];
+    }
+}
+
+// Only these come from a write past the end of the block before.
+bool has_suspect(Kind kind) { return kind == Kind::header_overwritten || kind == Kind::large_header_corrupt; }
+
+void fill_record(IncidentRecord &record, const Finding &finding, const Located &stack) {
+    const BlockFacts &facts = finding.facts;
+    record.kind = static_cast<std::uint32_t>(finding.kind);
+    record.address = facts.address;
+    record.block = facts.block;
+    record.offset = facts.block != 0 ? static_cast<std::int64_t>(facts.address - facts.block) : 0;
+    record.slot_bytes = facts.slot_bytes;
+    record.outcome = static_cast<std::uint32_t>(finding.outcome);
+    record.level = static_cast<std::uint32_t>(state.level.load());
+    record.tid = static_cast<std::uint32_t>(process::thread_id());
+    prctl(PR_GET_NAME, record.thread);
+    if (finding.kind == Kind::foreign_pointer) {
+        record.region = static_cast<std::uint32_t>(
+            decide_region(gather_region(facts.address, facts.mapped, state.modules, state.thread_descriptors)));
+    }
+    record.header_known = facts.header_known;
+    record.header_found = facts.header_found;
+    record.header_expected = facts.header_expected;
+    if (has_suspect(finding.kind) && facts.left_block != 0) {
+        record.suspect_address = facts.left_block;
+        record.suspect_slot_bytes = facts.slot_bytes;
+        record.suspect_state = static_cast<std::uint32_t>(facts.left_state);
+    }
+    // The header is the byte before the address.
+    const MemoryDump dump = dump_around(facts.address - 1, state.options.dump_bytes);
+    static_assert(MemoryDump::kMost == segment::kMaxDump);
+    record.dump_address = dump.address;
+    record.dump_bytes = static_cast<std::uint8_t>(dump.size);
+    std::memcpy(record.dump, dump.bytes, dump.size);
+    fill_stack(record.free, stack);
+}
+
+void report(const IncidentTable::Result &result, const Finding &finding) {
+    if (result.record != nullptr) {
+        const segment::Header &header = state.segment.header();
+        return print_incident(*result.record, state.segment.modules(), std::min(header.modules_used, kModules));
+    }
+    TextBuffer<128> line;
+    line.put(segment::kKindNames[static_cast<unsigned>(finding.kind)]).put(": free of ").hex(finding.facts.address);
+    line.put(" (no room for more incidents)");
+    print_line(line.c_str());
+}
+
+void react(const IncidentTable::Result &result, const Finding &finding) {
+    const OnError on_error = state.on_error.load(std::memory_order_relaxed);
+    if (on_error == OnError::abort || (state.options.report_stderr && result.noted == IncidentTable::Noted::first)) {
+        report(result, finding);
+    }
+    if (on_error == OnError::stop) kill(getpid(), SIGSTOP);
+    if (on_error == OnError::abort) {
+        // A handler of the program's might allocate, or not come back.
+        signal(SIGABRT, SIG_DFL);
+        abort();
+    }
+}
+
+}  // namespace
+
+void record_bad_free(CounterShard &shard, const Finding &finding) {
+    ++shard.header_invalid[static_cast<unsigned>(finding.outcome)];
+    if (!finding.incident) return;
+    const auto kind = static_cast<unsigned>(finding.kind);
+    const std::uint64_t now_ns = process::realtime_ns();
+    ++shard.incidents[kind];
+    shard.last_incident_ns[kind] = now_ns;
+
+    Located stack;
+    locate(stack);
+    if (stack.trace.frames != 0) ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::bad_free)];
+    const IncidentTable::Result result = state.incidents.note(
+        key_of(finding.kind, stack), now_ns, [&](IncidentRecord &record) { fill_record(record, finding, stack); });
+    if (result.noted == IncidentTable::Noted::dropped) ++shard.incidents_dropped;
+    react(result, finding);
+}
+
+}  // namespace hakmem
