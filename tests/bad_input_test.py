@@ -2,10 +2,12 @@
 
 import json
 import os
+import pathlib
 import random
 import shutil
 import socket
 import subprocess
+import tempfile
 
 import harness
 
@@ -153,13 +155,25 @@ class Library(harness.HakmemTest):
             with self.subTest(directory):
                 self.assert_runs_on(self.run_with_options(f"runtime_dir={directory}"), directory)
 
-    def test_runtime_dir_of_another_user(self):
-        if os.getuid() != 0:
-            self.skipTest("only root can give a folder away")
-        theirs = self.directory / "theirs"
+    def test_default_runtime_dir_of_another_user(self):
+        """/tmp/hakmem-UID that somebody else has made is refused."""
+        uid = 54321
+        theirs = pathlib.Path(f"/tmp/hakmem-{uid}")
+        if os.getuid() != 0 or theirs.exists() or os.path.exists("/run/hakmem"):
+            self.skipTest("only root can become another user")
         theirs.mkdir(mode=0o777)
-        os.chown(theirs, 65534, 65534)
-        self.assert_runs_on(self.run_with_options(f"runtime_dir={theirs}"), str(theirs))
+        self.addCleanup(shutil.rmtree, theirs)
+        theirs.chmod(0o777)
+        # Copies that the other user can reach, wherever this tree stands.
+        reachable = pathlib.Path(tempfile.mkdtemp(prefix="hakmem-test-", dir="/tmp"))
+        self.addCleanup(shutil.rmtree, reachable)
+        reachable.chmod(0o755)
+        program = shutil.copy(DOUBLE_FREE[0], reachable)
+        library = shutil.copy(harness.LIBRARIES["diag"], reachable)
+        process = subprocess.run([program, *DOUBLE_FREE[1:]], env={"LD_PRELOAD": library}, user=uid, text=True,
+                                 capture_output=True, timeout=harness.TIMEOUT, stdin=subprocess.DEVNULL)
+        self.assert_runs_on(harness.Result(process), str(theirs))
+        self.assertEqual(list(theirs.iterdir()), [])
 
     def test_full_disk(self):
         """No room for the segment: RLIMIT_FSIZE refuses to let it grow."""

@@ -46,12 +46,12 @@ class Layers(unittest.TestCase):
                     self.assertNotIn(target, {"diag", "malloc"}, f"{path.relative_to(SRC)} includes {name}")
 
     def test_the_command_reads_segments_only(self):
-        """Of the library's folders the command knows the segment, and of diag/ its option table."""
+        """Of the library's folders the command knows the segment, and of diag/ its options and the runtime dir."""
         for path in sources(harness.SOURCE / "exporters"):
             for name, target in includes(path):
                 self.assertNotIn(target, {"core", "malloc", "os"}, f"{path.relative_to(harness.SOURCE)} includes {name}")
                 if target == "diag":
-                    self.assertRegex(name, r"^diag/option[a-z_]*\.h$", f"{path.relative_to(harness.SOURCE)}")
+                    self.assertRegex(name, r"^diag/(options|runtime_dir)\.h$", f"{path.relative_to(harness.SOURCE)}")
 
 
 if __name__ == "__main__":
