@@ -1,0 +1,235 @@
+"""The catalogue: every buggy program with what is promised for it at each level, and the correct ones beside them.
+
+Plain data. bugs_test.py runs it; tables in the docs are made from it.
+"""
+
+import dataclasses
+
+LEVELS = ["count", "verify", "trace", "guard"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    program: str  # a program of this folder
+    case: str  # its first argument
+    kind: tuple = ()  # the incident that is promised, any of these; empty for a correct program
+    size: int | None = None
+    thread: bool = False  # the bug is made in a second thread while the first allocates
+    since: str = "count"  # the lowest level that promises it; below, nothing is promised and nothing is run
+    region: tuple = ()  # of a foreign_pointer
+    guard_kind: tuple = ()  # at level guard, where it differs
+    mark: str = "free"  # the mark of the line that the free stack must name, None where nobody frees
+    guard_mark: str | None = None
+    options: tuple = ()  # further HAKMEM_OPTIONS
+    dies: bool = False  # the program can't go on after this bug
+    production: bool = True  # the production library promises to see it too
+
+    @property
+    def name(self):
+        parts = [self.program, self.case]
+        if self.size is not None:
+            parts.append(str(self.size))
+        if self.thread:
+            parts.append("thread")
+        return ".".join(parts)
+
+    @property
+    def arguments(self):
+        arguments = [self.case]
+        if self.size is not None or self.thread:
+            arguments.append(str(self.size if self.size is not None else 100))
+        if self.thread:
+            arguments.append("thread")
+        return arguments
+
+    @property
+    def output(self):
+        return f"{self.case}: every block intact\n"
+
+    def kinds_at(self, level):
+        if LEVELS.index(level) < LEVELS.index(self.since):
+            return ()
+        return self.guard_kind if level == "guard" and self.guard_kind else self.kind
+
+    def mark_at(self, level):
+        return self.guard_mark if level == "guard" and self.guard_mark else self.mark
+
+
+def _double_free():
+    kind = ("double_free",)
+    for size in (15, 24, 500, 1040, 5000, 8100, 20000, 300000):
+        yield Case("double_free", "immediate", kind, size)
+    for size in (24, 5000, 20000):
+        yield Case("double_free", "immediate", kind, size, thread=True)
+    # Given back to the kernel, it is nobody's memory any more.
+    for size in (5 << 20, 64 << 20):
+        yield Case("double_free", "immediate", ("double_free", "foreign_pointer"), size)
+    for case in ("of_calloc", "after_others", "after_flush", "after_release"):
+        yield Case("double_free", case, kind, 100)
+    yield Case("double_free", "after_flush", kind, 2000)
+    yield Case("double_free", "after_flush", kind, 40, thread=True)
+    yield Case("double_free", "after_release", kind, 2000)
+    for case in ("after_realloc_moved", "after_realloc_zero", "by_realloc"):
+        yield Case("double_free", case, kind, 100)
+    yield Case("double_free", "by_realloc", kind, 20000)
+    for case in ("of_aligned", "of_page_aligned"):
+        yield Case("double_free", case, kind, 100)
+        yield Case("double_free", case, kind, 20000)
+    yield Case("double_free", "of_huge_aligned", ("double_free", "foreign_pointer"), 100)
+    yield Case("double_free", "stale", kind, 100, guard_mark="stale_free")
+    for size in (100, 20000):
+        yield Case("double_free", "other_thread", kind, size)
+        yield Case("double_free", "from_other_thread", kind, size)
+
+
+def _overflow():
+    kind = ("header_overwritten",)
+    # With bytes behind the asked size under watch, the write may be seen there instead.
+    guard = ("header_overwritten", "redzone_overwritten")
+    for size in (8, 24, 60, 100, 500, 1000, 3000, 8000):
+        yield Case("overflow", "strcpy_nul", kind, size, guard_kind=guard)
+    yield Case("overflow", "strcpy_nul", kind, 100, thread=True, guard_kind=guard)
+    for size in (24, 100, 1000, 8000):
+        yield Case("overflow", "bytes16", kind, size, guard_kind=guard)
+    yield Case("overflow", "bytes16", kind, 100, thread=True, guard_kind=guard)
+    for case in ("off_by_one_loop", "all_ones", "pointer_past_end", "found_by_realloc", "threads_overflow"):
+        yield Case("overflow", case, kind, 100, guard_kind=guard)
+    yield Case("overflow", "from_freed_left", kind, 100, guard_kind=guard + ("use_after_free_write",))
+    yield Case("overflow", "underflow", kind, 100, guard_kind=guard)
+    yield Case("overflow", "into_other_class", kind, 100, since="verify", guard_kind=guard, production=False)
+    yield Case("overflow", "into_free_form", ("header_overwritten", "double_free"), 100,
+               guard_kind=guard + ("double_free",))
+    yield Case("overflow", "never_freed", kind, 100, since="trace", guard_kind=guard, mark=None, production=False)
+
+
+def _large_header():
+    kind = ("large_header_corrupt",)
+    for size in (20000, 300000, 5 << 20):
+        for case in ("flip_one_bit", "all_but_marker"):
+            yield Case("large_header", case, kind, size)
+    yield Case("large_header", "flip_one_bit", kind, 20000, thread=True)
+    for case in ("zeroed", "last_byte"):
+        yield Case("large_header", case, kind + ("header_overwritten",), 20000)
+    yield Case("large_header", "size_field_grown", kind, 300000)
+    yield Case("large_header", "found_by_realloc", kind, 20000)
+    yield Case("large_header", "of_page_aligned", kind + ("header_overwritten",), 100)
+
+
+def _interior():
+    kind = ("interior_pointer",)
+    for size in (100, 5000, 20000, 300000, 5 << 20):
+        yield Case("interior", "plus16", kind, size)
+    yield Case("interior", "plus16", kind, 100, thread=True)
+    yield Case("interior", "plus1", kind, 100)
+    yield Case("interior", "plus8", kind, 100)
+    yield Case("interior", "half", kind, 1000)
+    yield Case("interior", "half", kind, 300000)
+    yield Case("interior", "last_byte", kind, 100)
+    yield Case("interior", "page_inside", kind, 20000)
+    yield Case("interior", "page_inside", kind, 5 << 20)
+    yield Case("interior", "by_realloc", kind, 100)
+    yield Case("interior", "advanced_cursor", kind, 200)
+    yield Case("interior", "advanced_cursor", kind, 20000)
+    yield Case("interior", "of_aligned", kind, 1000)
+    yield Case("interior", "forged_header", kind, 100, since="verify", production=False)
+
+
+def _wild():
+    def wild(case, *region, **more):
+        return Case("wild", case, ("foreign_pointer",), region=region, **more)
+
+    for case in ("stack_array", "stack_middle", "stack_page", "environment"):
+        yield wild(case, "stack")
+    yield wild("stack_array", "stack", "mapping", thread=True)
+    yield wild("thread_stack", "stack", "mapping")
+    yield wild("stack_forged_header", "stack", since="verify", production=False)
+    for case in ("static_data", "static_bss", "static_page", "string_literal", "function"):
+        yield wild(case, "static")
+    yield wild("static_data", "static", thread=True)
+    yield wild("thread_local_variable", "static", "mapping", "stack")
+    for case in ("mapping_start", "mapping_middle", "mapping_second_page", "no_access_page", "no_access_middle"):
+        yield wild(case, "mapping")
+    for case in ("unmapped_page", "unmapped_behind_mapped", "unmapped_middle", "small_integer", "first_page",
+                 "not_canonical", "not_canonical_page", "minus_one"):
+        yield wild(case, "unmapped")
+    yield wild("unmapped_page", "unmapped", thread=True)
+    yield wild("by_realloc", "static")
+
+
+def _cxx():
+    double = ("double_free",)
+    for case in ("delete_twice", "delete_array_twice", "sized_delete_twice", "nothrow_delete_twice",
+                 "aligned_delete_twice", "unique_ptr_twice", "shared_ptr_twice", "vector_data_freed",
+                 "string_data_deleted", "copied_handle", "in_unwinding", "in_container", "delete_in_two_threads"):
+        mismatch = ("alloc_dealloc_mismatch",) if case in ("vector_data_freed", "string_data_deleted") else ()
+        yield Case("cxx_delete", case, double, guard_kind=mismatch and double + mismatch)
+    for size in (5000, 20000):
+        yield Case("cxx_delete", "delete_array_twice", double, size)
+        yield Case("cxx_delete", "copied_handle", double, size)
+    yield Case("cxx_delete", "delete_array_twice", double, thread=True)
+    for case in ("second_base", "scalar_delete_of_array", "delete_reference_element", "delete_map_value"):
+        yield Case("cxx_delete", case, ("interior_pointer",))
+    for case, region in (("short_string_deleted", "stack"), ("delete_stack_object", "stack"),
+                         ("delete_static_object", "static"), ("placement_object", "static")):
+        yield Case("cxx_delete", case, ("foreign_pointer",), region=(region,))
+    guard = ("header_overwritten", "redzone_overwritten")
+    for size in (40, 1000):
+        yield Case("cxx_delete", "new_array_overflow", ("header_overwritten",), size, guard_kind=guard)
+    yield Case("cxx_delete", "names_without_nul", ("header_overwritten",), guard_kind=guard)
+
+
+def _guard():
+    def guard(program, case, kind, size=100, **more):
+        return Case(program, case, (kind,), size, since="guard", production=False, **more)
+
+    for size in (20, 100, 1500, 7000, 30000, 400000):
+        yield guard("guard", "redzone_one_byte", "redzone_overwritten", size)
+    for case in ("redzone_nul", "redzone_of_calloc", "redzone_of_realloc", "redzone_found_by_realloc",
+                 "redzone_of_aligned"):
+        yield guard("guard", case, "redzone_overwritten")
+    yield guard("guard", "redzone_one_byte", "redzone_overwritten", thread=True)
+    yield guard("guard", "redzone_never_freed", "redzone_overwritten", mark=None)
+    for size in (20, 100, 1500, 7000, 30000):
+        yield guard("guard", "write_after_free", "use_after_free_write", size, mark=None)
+    for case in ("write_after_free_first_bytes", "write_after_free_struct", "write_after_realloc",
+                 "write_after_free_threads"):
+        yield guard("guard", case, "use_after_free_write", mark=None)
+    for case in ("read_past_end", "read_before_start", "read_after_free", "write_far_past_end"):
+        yield guard("guard", case, "guard_page_access", 4096, mark="write", options=("guard_sample=1",), dies=True)
+    for case in ("new_free", "new_array_free", "malloc_delete", "malloc_delete_array", "new_array_delete",
+                 "new_delete_array", "new_realloc"):
+        yield guard("cxx_guard", case, "alloc_dealloc_mismatch")
+    for case in ("sized_delete_wrong", "delete_by_base"):
+        yield guard("cxx_guard", case, "size_mismatch")
+    yield guard("cxx_guard", "vector_past_end", "redzone_overwritten")
+    for case in ("stale_reference", "stale_c_str"):
+        yield guard("cxx_guard", case, "use_after_free_write", mark=None)
+
+
+def _correct():
+    for case in ("zero_sizes", "free_null", "realloc_null", "realloc_to_zero", "realloc_same_size",
+                 "realloc_of_aligned", "usable_bytes", "usable_bytes_of_aligned", "huge_alignments", "bad_alignments",
+                 "overflowing_sizes", "errno_is_kept", "calloc_is_zero", "libc_blocks", "stdio_blocks",
+                 "header_like_contents", "lifo_fifo_random", "fork_and_free", "vfork_and_exec", "at_exit",
+                 "early_constructor", "signals_while_allocating", "raise_and_allocate", "address_space_limit",
+                 "very_large", "trim_and_info", "plugin", "second_namespace"):
+        yield Case("tricky", case)
+    for case, size in (("realloc_up_and_down", 4 << 20), ("every_size", 20000), ("page_aligned_by_chance", 31),
+                       ("page_aligned_by_chance", 500), ("large_neighbours", 9000), ("large_neighbours", 1 << 20),
+                       ("realloc_same_size", 100000), ("header_like_contents", 1000), ("calloc_is_zero", 5000),
+                       ("lifo_fifo_random", 3000), ("fork_and_free", 9000)):
+        yield Case("tricky", case, size=size)
+    for case in ("freed_by_another", "realloc_by_another", "producer_consumer", "thread_churn", "detached_threads",
+                 "thread_exit_destructors", "fork_among_threads", "cancelled_threads", "many_threads",
+                 "main_thread_exits"):
+        yield Case("tricky_threads", case)
+    for case in ("freed_by_another", "producer_consumer"):
+        yield Case("tricky_threads", case, size=9000)
+    for case in ("every_new", "overaligned_types", "bad_alloc", "new_handler", "virtual_second_base", "array_cookies",
+                 "constructor_throws", "containers", "streams", "shared_between_threads", "futures",
+                 "memory_resources", "static_destructors"):
+        yield Case("cxx_tricky", case)
+
+
+BUGGY = [*_double_free(), *_overflow(), *_large_header(), *_interior(), *_wild(), *_cxx(), *_guard()]
+CORRECT = list(_correct())

@@ -1,0 +1,139 @@
+// Bugs that leave every header alone: only level `guard` can see them.
+#include "bug.h"
+
+static volatile char sink;
+
+static void redzone_one_byte(size_t size) {
+    char *p = malloc(size);
+    memset(p, 'r', size);
+    ((char *)opaque(p))[size] = 'x';  // @write redzone_one_byte
+    free(p);                          // @free redzone_one_byte
+}
+
+static void redzone_nul(size_t size) {
+    char *p = malloc(size);
+    memset(p, 'r', size);
+    ((char *)opaque(p))[size] = 0;  // @write redzone_nul
+    free(p);                        // @free redzone_nul
+}
+
+static void redzone_of_calloc(size_t size) {
+    char *p = calloc(1, size);
+    ((char *)opaque(p))[size] = 'x';  // @write redzone_of_calloc
+    free(p);                          // @free redzone_of_calloc
+}
+
+static void redzone_of_realloc(size_t size) {
+    char *p = realloc(malloc(size / 2), size);
+    ((char *)opaque(p))[size] = 'x';  // @write redzone_of_realloc
+    free(p);                          // @free redzone_of_realloc
+}
+
+static void redzone_found_by_realloc(size_t size) {
+    char *p = malloc(size);
+    ((char *)opaque(p))[size] = 'x';       // @write redzone_found_by_realloc
+    char *q = realloc(p, size * 4 + 400);  // @free redzone_found_by_realloc
+    free(q);
+}
+
+static void redzone_of_aligned(size_t size) {
+    char *p = memalign(128, size);
+    ((char *)opaque(p))[size] = 'x';  // @write redzone_of_aligned
+    free(p);                          // @free redzone_of_aligned
+}
+
+static void redzone_never_freed(size_t size) {
+    char *p = malloc(size);
+    ((char *)opaque(p))[size] = 'x';  // @write redzone_never_freed
+}
+
+static void write_after_free(size_t size) {
+    char *p = malloc(size);
+    memset(p, 'w', size);
+    free(p);                              // @first_free write_after_free
+    ((char *)opaque(p))[size / 2] = 'x';  // @write write_after_free
+}
+
+static void write_after_free_first_bytes(size_t size) {
+    char *p = malloc(size);
+    free(p);                                      // @first_free write_after_free_first_bytes
+    memset(opaque(p), 'x', size < 8 ? size : 8);  // @write write_after_free_first_bytes
+}
+
+static void write_after_free_struct(size_t size) {
+    struct node {
+        struct node *next;
+        long value;
+        char bytes[48];
+    } *node = malloc(sizeof *node);
+    node->value = 1;
+    free(node);                                 // @first_free write_after_free_struct
+    ((struct node *)opaque(node))->value += 1;  // @write write_after_free_struct
+    (void)size;
+}
+
+static void write_after_realloc(size_t size) {
+    char *p = malloc(size);
+    char *q = realloc(opaque(p), size * 8 + 4000);  // @first_free write_after_realloc
+    if (q == p) give_up("realloc did not move the block");
+    ((char *)opaque(p))[size / 2] = 'x';  // @write write_after_realloc
+    free(q);
+}
+
+static void *write_it(void *pointer) {
+    *(char *)pointer = 'x';  // @write write_after_free_threads
+    return NULL;
+}
+
+static void write_after_free_threads(size_t size) {
+    char *p = malloc(size);
+    free(p);  // @first_free write_after_free_threads
+    in_thread(write_it, (char *)opaque(p) + size / 2);
+}
+
+static void read_past_end(size_t size) {
+    char *p = malloc(size);
+    memset(p, 'r', size);
+    sink = ((char *)opaque(p))[size + 15];  // @write read_past_end
+    free(p);
+}
+
+static void read_before_start(size_t size) {
+    char *p = malloc(size);
+    memset(p, 'r', size);
+    sink = ((char *)opaque(p))[-4096];  // @write read_before_start
+    free(p);
+}
+
+static void read_after_free(size_t size) {
+    char *p = malloc(size);
+    memset(p, 'r', size);
+    free(p);                               // @first_free read_after_free
+    sink = ((char *)opaque(p))[size / 2];  // @write read_after_free
+}
+
+static void write_far_past_end(size_t size) {
+    char *p = malloc(size);
+    ((char *)opaque(p))[size + 4096] = 'x';  // @write write_far_past_end
+    free(p);
+}
+
+static const struct bug_case cases[] = {
+    {"redzone_one_byte", redzone_one_byte},
+    {"redzone_nul", redzone_nul},
+    {"redzone_of_calloc", redzone_of_calloc},
+    {"redzone_of_realloc", redzone_of_realloc},
+    {"redzone_found_by_realloc", redzone_found_by_realloc},
+    {"redzone_of_aligned", redzone_of_aligned},
+    {"redzone_never_freed", redzone_never_freed},
+    {"write_after_free", write_after_free},
+    {"write_after_free_first_bytes", write_after_free_first_bytes},
+    {"write_after_free_struct", write_after_free_struct},
+    {"write_after_realloc", write_after_realloc},
+    {"write_after_free_threads", write_after_free_threads},
+    {"read_past_end", read_past_end},
+    {"read_before_start", read_before_start},
+    {"read_after_free", read_after_free},
+    {"write_far_past_end", write_far_past_end},
+};
+BUG_MAIN(cases)
