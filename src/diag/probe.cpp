@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "diag/backtrace.h"
+#include "diag/fault_handler.h"
 #include "diag/incident.h"
 #include "diag/process.h"
 #include "diag/regions.h"
@@ -34,6 +35,7 @@ void DiagProbe::library_started(const SlotBytes &slot_bytes) {
     const Undisturbed undisturbed;
     start_state(slot_bytes);
     follow_level();
+    install_fault_handler();
 }
 
 void DiagProbe::library_ended() {
