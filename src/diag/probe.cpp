@@ -18,6 +18,7 @@ constexpr char kLibraryName[] = "libhakmem-diag.so";
 // Loaded with the program, so before it has threads and before it can be in a place where loading hangs or fails.
 __attribute__((constructor)) void warm_up() {
     const Undisturbed undisturbed;
+    install_fault_handler();
     backtrace::start();
     const char *children = process::variable(process::environment(), "HAKMEM_CHILDREN");
     if (children != nullptr && std::strcmp(children, "none") == 0) {

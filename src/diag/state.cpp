@@ -73,7 +73,14 @@ void fill_control(Header &header) {
     state.control_seen = 0;
 }
 
-void start_records() { state.shards.start(state.segment.header(), state.segment.shards(), kShards, prepare_memory); }
+void start_records() {
+    for (auto &descriptor : state.thread_descriptors) {
+        if (descriptor.load(std::memory_order_relaxed) != 0) descriptor.store(0, std::memory_order_relaxed);
+    }
+    state.shards.start(state.segment.header(), state.segment.shards(), kShards, prepare_memory);
+    state.incidents.start(state.segment);
+    state.modules.start(state.segment.modules(), &state.segment.header().modules_used);
+}
 
 Level built_level(Level asked) {
     if (asked <= kHighestBuilt) return asked;
