@@ -226,7 +226,11 @@ bool sum_shards(int fd, const Header &header, Snapshot &snapshot) {
     }
     std::uint64_t frees = 0;
     for (const std::uint64_t count : snapshot.counters.frees) accumulate(frees, count);
-    const std::uint64_t not_header1 = saturating_add(header16, slow);
+    // Refused frees took the slow path, but are no frees: the rest of the slow ones are among `frees`.
+    const auto &invalid = snapshot.counters.header_invalid;
+    const std::uint64_t refused = saturating_add(invalid[static_cast<unsigned>(HeaderInvalid::foreign)],
+                                                 invalid[static_cast<unsigned>(HeaderInvalid::rejected)]);
+    const std::uint64_t not_header1 = saturating_add(header16, slow > refused ? slow - refused : 0);
     auto &path = snapshot.counters.free_path;
     path[static_cast<unsigned>(FreePath::header1)] = frees > not_header1 ? frees - not_header1 : 0;
     path[static_cast<unsigned>(FreePath::header16)] = header16;
