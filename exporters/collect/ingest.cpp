@@ -1,0 +1,100 @@
+#include "collect/ingest.h"
+
+#include "incident/describe.h"
+#include "log/log.h"
+
+namespace hakmem {
+namespace {
+
+constexpr std::chrono::seconds kInterval{1};
+constexpr std::chrono::hours kExpiryInterval{1};
+
+}  // namespace
+
+Ingest::Ingest(Collector &collector, Store &store, unsigned retention_days)
+    : collector_(collector), store_(store), retention_days_(retention_days) {}
+
+Ingest::~Ingest() { finish(); }
+
+void Ingest::start() { thread_ = std::thread(&Ingest::loop, this); }
+
+void Ingest::finish() {
+    if (!thread_.joinable()) return;
+    {
+        const std::lock_guard lock(mutex_);
+        stopping_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+    round();
+}
+
+void Ingest::catch_up(std::chrono::milliseconds at_most) {
+    std::unique_lock lock(mutex_);
+    const std::uint64_t mine = ++wanted_;
+    changed_.notify_all();
+    changed_.wait_for(lock, at_most, [&] { return done_ >= mine || stopping_; });
+}
+
+void Ingest::loop() {
+    std::unique_lock lock(mutex_);
+    while (!stopping_) {
+        const std::uint64_t answering = wanted_;
+        lock.unlock();
+        round();
+        lock.lock();
+        done_ = answering;
+        changed_.notify_all();
+        changed_.wait_for(lock, kInterval, [&] { return stopping_ || wanted_ > done_; });
+    }
+}
+
+void Ingest::round() {
+    collector_.refresh();
+    try {
+        for (const Collector::Pending &pending : collector_.pending()) take(pending);
+        expire();
+        logged_error_.clear();
+    } catch (const StoreError &error) {
+        if (logged_error_ != error.what()) log::error(error.what());
+        logged_error_ = error.what();
+    }
+}
+
+void Ingest::take(const Collector::Pending &pending) {
+    bool complete = true;
+    if (pending.mark != 0) {
+        const segment::ReadResult result = segment::read_file(pending.path, segment::Parts::all);
+        if (!result.snapshot || result.snapshot->identity() != pending.identity) return;
+        const segment::Snapshot &snapshot = *result.snapshot;
+        // A record that is being written now comes with the next round; one that a killed process left half-written
+        // never comes.
+        complete = pending.ended || snapshot.incidents.size() == snapshot.incidents_used;
+        auto &counts = counts_[pending.identity];
+        store_.in_transaction([&] {
+            for (const segment::Incident &incident : snapshot.incidents) {
+                std::uint64_t &stored = counts[incident.record];
+                if (stored == incident.count) continue;
+                if (stored == 0 && !store_.has(pending.identity, incident.record))
+                    store_.add(describe(incident, snapshot, symbolizer_));
+                else
+                    store_.update(pending.identity, incident.record, incident.count, incident.last_ns);
+                stored = incident.count;
+            }
+        });
+    }
+    if (complete) collector_.incidents_taken(pending);
+    if (complete && pending.ended) counts_.erase(pending.identity);
+}
+
+void Ingest::expire() {
+    using std::chrono::steady_clock;
+    if (retention_days_ == 0 || steady_clock::now() < next_expiry_) return;
+    next_expiry_ = steady_clock::now() + kExpiryInterval;
+    const auto now =
+        std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch());
+    const auto kept = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::hours(24) * retention_days_);
+    if (now > kept) store_.expire(static_cast<std::uint64_t>((now - kept).count()));
+}
+
+}  // namespace hakmem

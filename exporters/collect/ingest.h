@@ -1,0 +1,54 @@
+// Takes incidents from the segments into the store: symbolizes the ones that are new, raises the counts of those known.
+// Symbolizing may take long, so it has a thread of its own and holds no lock that a scrape needs.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "collect/collector.h"
+#include "store/store.h"
+#include "symbolize/symbolizer.h"
+
+namespace hakmem {
+
+class Ingest {
+  public:
+    // `retention_days` 0: incidents are kept for ever.
+    Ingest(Collector &collector, Store &store, unsigned retention_days);
+    ~Ingest();
+
+    void start();
+    // Ends the thread after a last round over everything.
+    void finish();
+    // Waits until what is in the segments now is in the store, at most that long.
+    void catch_up(std::chrono::milliseconds at_most);
+
+  private:
+    void loop();
+    void round();
+    void take(const Collector::Pending &pending);
+    void expire();
+
+    Collector &collector_;
+    Store &store_;
+    const unsigned retention_days_;
+    Symbolizer symbolizer_;
+    std::map<std::string, std::map<std::uint32_t, std::uint64_t>> counts_;  // by segment and record, as stored
+    std::chrono::steady_clock::time_point next_expiry_{};
+    std::string logged_error_;
+
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::uint64_t wanted_ = 0;  // rounds asked for
+    std::uint64_t done_ = 0;    // rounds answered
+    bool stopping_ = false;
+    std::thread thread_;
+};
+
+}  // namespace hakmem

@@ -1,0 +1,137 @@
+#include "prometheus/exposition.h"
+
+#include <prometheus/collectable.h>
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <chrono>
+#include <sstream>
+#include <utility>
+#include <vector>
+
+#include "prometheus/metrics.h"
+#include "version.h"
+
+namespace hakmem {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+
+constexpr double kNsPerSecond = 1e9;
+
+std::string class_label(std::uint32_t slot_bytes) {
+    return slot_bytes == kLargeClass ? "large" : std::to_string(slot_bytes);
+}
+
+// Fills one family a row of kMetrics.
+class Families {
+  public:
+    Families() {
+        for (const MetricDescription &row : kMetrics) {
+            MetricFamily family;
+            family.name = row.name;
+            family.help = row.help;
+            family.type =
+                row.type == MetricType::counter ? prometheus::MetricType::Counter : prometheus::MetricType::Gauge;
+            families_.push_back(std::move(family));
+        }
+    }
+
+    void add(Metric metric, double value, const GroupKey *group = nullptr, const std::string &label = {}) {
+        const auto index = static_cast<std::size_t>(metric);
+        const MetricDescription &row = kMetrics[index];
+        ClientMetric sample;
+        if (group != nullptr) {
+            sample.label.push_back({"process", group->process});
+            if (!group->pid.empty()) sample.label.push_back({"pid", group->pid});
+        }
+        if (!row.label.empty()) sample.label.push_back({std::string(row.label), label});
+        (row.type == MetricType::counter ? sample.counter.value : sample.gauge.value) = value;
+        families_[index].metric.push_back(std::move(sample));
+    }
+
+    // One series a value, named by the table: all are there from the start, so that alerts find them at 0.
+    template <std::size_t N>
+    void add_all(Metric metric, const std::array<std::uint64_t, N> &values, const char *const (&names)[N],
+                 const GroupKey &group) {
+        for (std::size_t i = 0; i < N; ++i) add(metric, static_cast<double>(values[i]), &group, names[i]);
+    }
+
+    std::vector<MetricFamily> take() { return std::move(families_); }
+
+  private:
+    std::vector<MetricFamily> families_;
+};
+
+void add_group(Families &families, const GroupKey &group, const Totals &totals) {
+    const segment::Counters &counters = totals.counters;
+    const auto add = [&](Metric metric, std::uint64_t value) {
+        families.add(metric, static_cast<double>(value), &group);
+    };
+    families.add_all(Metric::processes, totals.processes, segment::kLevelNames, group);
+    // Size classes that a process never used have no series.
+    for (const auto &[slot_bytes, sums] : totals.size_classes) {
+        const std::string label = class_label(slot_bytes);
+        families.add(Metric::allocations, static_cast<double>(sums.allocations), &group, label);
+        families.add(Metric::frees, static_cast<double>(sums.frees), &group, label);
+        families.add(Metric::live_blocks, static_cast<double>(sums.live_blocks), &group, label);
+    }
+    add(Metric::allocated_bytes, counters.allocated_bytes);
+    add(Metric::freed_bytes, counters.freed_bytes);
+    families.add_all(Metric::free_path, counters.free_path, segment::kFreePathNames, group);
+    families.add_all(Metric::header_invalid, counters.header_invalid, segment::kHeaderInvalidNames, group);
+    families.add_all(Metric::slow_path, counters.slow_path, segment::kSlowReasonNames, group);
+    families.add_all(Metric::mincore_calls, counters.mincore_calls, segment::kMincoreResultNames, group);
+    families.add_all(Metric::incidents, counters.incidents, segment::kKindNames, group);
+    add(Metric::incidents_dropped, counters.incidents_dropped);
+    add(Metric::headers_audited, counters.headers_audited);
+    add(Metric::audits, counters.audits);
+    add(Metric::live_bytes, totals.live_bytes);
+    add(Metric::cached_bytes, totals.cached_bytes);
+    add(Metric::mapped_bytes, totals.mapped_bytes);
+    add(Metric::quarantine_bytes, totals.quarantine_bytes);
+    families.add_all(Metric::backtraces, counters.backtraces, segment::kBacktraceCauseNames, group);
+    for (unsigned i = 0; i < segment::kKinds; ++i)
+        if (counters.last_incident_ns[i] != 0)
+            families.add(Metric::last_incident, static_cast<double>(counters.last_incident_ns[i]) / kNsPerSecond,
+                         &group, segment::kKindNames[i]);
+}
+
+// prometheus-cpp's view of one collected state.
+class StateCollectable : public prometheus::Collectable {
+  public:
+    StateCollectable(const Collector::State &state, double seconds) : state_(state), seconds_(seconds) {}
+
+    std::vector<MetricFamily> Collect() const override {
+        Families families;
+        families.add(Metric::build_info, 1, nullptr, HAKMEM_VERSION);
+        for (const auto &[group, totals] : state_.groups) add_group(families, group, totals);
+        families.add(Metric::scrape_duration, seconds_);
+        families.add(Metric::segments, static_cast<double>(state_.segments));
+        families.add(Metric::segment_errors, static_cast<double>(state_.segment_errors));
+        return families.take();
+    }
+
+  private:
+    const Collector::State &state_;
+    const double seconds_;
+};
+
+}  // namespace
+
+std::string metrics_text(const Collector::State &state, double seconds) {
+    std::ostringstream out;
+    prometheus::TextSerializer().Serialize(out, StateCollectable(state, seconds).Collect());
+    return out.str();
+}
+
+std::string scrape(Collector &collector) {
+    const auto begin = std::chrono::steady_clock::now();
+    collector.refresh();
+    const Collector::State state = collector.state();
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
+    return metrics_text(state, elapsed.count());
+}
+
+}  // namespace hakmem

@@ -1,0 +1,16 @@
+// What /metrics serves: reads the segments and turns the collector's sums into metric families.
+#pragma once
+
+#include <string>
+
+#include "collect/collector.h"
+
+namespace hakmem {
+
+// Refreshes the collector and returns the text format.
+std::string scrape(Collector &collector);
+
+// The text of a given state; `seconds` is the time that collecting it took.
+std::string metrics_text(const Collector::State &state, double seconds);
+
+}  // namespace hakmem

@@ -1,0 +1,200 @@
+#include "report/report.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "fingerprint/fingerprint.h"
+#include "report/kinds.h"
+#include "text/text.h"
+
+namespace hakmem {
+namespace {
+
+constexpr std::size_t kDumpRow = 16;
+
+class Report {
+  public:
+    Report(const Incident &incident, bool colour) : in_(incident), colour_(colour) {}
+
+    std::string make() {
+        headline();
+        facts();
+        stacks();
+        suspect();
+        dump();
+        footer();
+        return std::move(out_);
+    }
+
+  private:
+    static constexpr const char *kBold = "\033[1m", *kRed = "\033[1;31m", *kDim = "\033[2m", *kReset = "\033[0m";
+
+    std::string styled(const char *style, const std::string &text) const {
+        return colour_ ? style + text + kReset : text;
+    }
+
+    void line(const std::string &text) { out_ += text + "\n"; }
+
+    void fact(const char *name, const std::string &value) {
+        const std::string label = std::string("  ") + name + std::string(12 - std::strlen(name), ' ');
+        line(styled(kDim, label) + value);
+    }
+
+    const KindText &kind() const { return kKindTexts[static_cast<std::size_t>(in_.kind)]; }
+
+    void headline() {
+        line(styled(kRed, segment::kKindNames[static_cast<std::size_t>(in_.kind)]) + ": " + styled(kBold, kind().what));
+    }
+
+    static std::string block_text(std::uint64_t bytes, bool large) {
+        if (bytes == 0) return "block";
+        return std::string(large ? "large " : "") + "block of " + std::to_string(bytes) + " bytes";
+    }
+
+    std::string address_text() const {
+        std::string text = text::hex(in_.address);
+        if (in_.region != segment::AddressRegion::none) {
+            static constexpr const char *kWords[] = {"", "on a stack", "in a program's static data", "in a mapping",
+                                                     "not mapped"};
+            static_assert(std::size(kWords) == std::size(segment::kAddressRegionNames));
+            return text + ", " + kWords[static_cast<std::size_t>(in_.region)];
+        }
+        if (in_.block == 0) return text;
+        const std::string block = block_text(in_.slot_bytes, in_.large);
+        if (in_.address == in_.block)
+            text += ", the start of a " + block;
+        else
+            text += ", " + std::to_string(in_.address - in_.block) + " bytes into a " + block + " at " +
+                    text::hex(in_.block);
+        if (in_.asked_bytes != 0) text += " (" + std::to_string(in_.asked_bytes) + " asked for)";
+        return text;
+    }
+
+    void facts() {
+        fact("process", text::clean(in_.process) + ", pid " + std::to_string(in_.pid) + ", thread " +
+                            std::to_string(in_.tid) + (in_.thread.empty() ? "" : " " + text::clean(in_.thread)));
+        fact("program", text::clean(in_.exe));
+        fact("time", text::rfc3339(in_.first_ns));
+        fact("address", address_text());
+        if (in_.kind == segment::Kind::redzone_overwritten)
+            fact("first byte", std::to_string(in_.offset) + " bytes past the asked size");
+        if (in_.header_known) {
+            std::string text = "found " + text::hex_byte(in_.header_found);
+            if (in_.header_expected != 0) text += ", expected " + text::hex_byte(in_.header_expected);
+            fact("header", text);
+        }
+        if (in_.outcome) {
+            static constexpr const char *kWords[] = {"recovered: the header was repaired and the block freed",
+                                                     "foreign: passed on to the next allocator",
+                                                     "rejected: nothing was freed"};
+            static_assert(std::size(kWords) == std::size(segment::kHeaderInvalidNames));
+            fact("outcome", kWords[static_cast<std::size_t>(*in_.outcome)]);
+        }
+        if (in_.count > 1) fact("count", std::to_string(in_.count) + " times, last " + text::rfc3339(in_.last_ns));
+    }
+
+    void stack(const std::string &title, const Stack &frames) {
+        if (frames.empty()) return;
+        line("");
+        line(styled(kBold, title + ":"));
+        int number = 0;
+        for (const Frame &frame : frames) {
+            std::string place = frame.module.empty() ? "(no module)"
+                                                     : "(" + text::clean(text::base_name(frame.module)) + "+" +
+                                                           text::hex(frame.offset) + ")";
+            if (!frame.note.empty()) place += " [" + text::clean(frame.note) + "]";
+            std::string text = "    #" + std::to_string(number) + (number < 10 ? "  " : " ") + text::hex(frame.pc);
+            ++number;
+            if (!frame.function.empty()) text += " in " + styled(kBold, text::clean(frame.function));
+            if (!frame.file.empty())
+                text += " " + text::clean(frame.file) + (frame.line != 0 ? ":" + std::to_string(frame.line) : "");
+            if (frame.inlined) text += " (inlined)";
+            line(text + " " + styled(kDim, place));
+        }
+    }
+
+    void stacks() {
+        stack("Written by", in_.writer);
+        stack(kind().free_title, in_.free);
+        stack("Freed before here", in_.previous_free);
+        stack("Allocated here", in_.alloc);
+    }
+
+    void suspect() {
+        if (!in_.suspect) return;
+        static constexpr const char *kStates[] = {"state unknown", "in use", "free", "never used"};
+        static_assert(std::size(kStates) == std::size(segment::kSlotStateNames));
+        line("");
+        line(styled(kBold, "Suspect:") + " the " + block_text(in_.suspect->slot_bytes, in_.suspect_large) + " at " +
+             text::hex(in_.suspect->address) + ", " + kStates[static_cast<std::size_t>(in_.suspect->state)] +
+             ": it lies in front, and whoever writes past its end hits this header first.");
+        stack("The suspect was allocated here", in_.suspect_alloc);
+    }
+
+    void dump() {
+        if (in_.dump.empty()) return;
+        const std::uint64_t header = (in_.block != 0 ? in_.block : in_.address) - 1;
+        line("");
+        line(styled(kBold, "Memory around it") + " (the header byte in brackets):");
+        std::size_t at = 0;
+        while (at < in_.dump.size()) {
+            const std::uint64_t address = in_.dump_address + at;
+            const std::uint64_t row = address & ~std::uint64_t{kDumpRow - 1};
+            std::string bytes, letters;
+            for (std::uint64_t i = row; i < row + kDumpRow; ++i) {
+                if (i < address || at >= in_.dump.size()) {
+                    bytes += "    ";
+                    letters += ' ';
+                    continue;
+                }
+                const auto byte = static_cast<unsigned char>(in_.dump[at++]);
+                const std::string digits = text::hex_byte(byte).substr(2);
+                bytes += i == header ? "[" + styled(kRed, digits) + "]" : " " + digits + " ";
+                letters += byte >= 0x20 && byte < 0x7F ? static_cast<char>(byte) : '.';
+            }
+            line("    " + text::hex(row) + " " + bytes + " " + letters);
+        }
+    }
+
+    void footer() {
+        line("");
+        fact("id", in_.id);
+        fact("fingerprint", in_.fingerprint);
+        fact("level", segment::kLevelNames[static_cast<std::size_t>(in_.level)]);
+    }
+
+    const Incident &in_;
+    const bool colour_;
+    std::string out_;
+};
+
+}  // namespace
+
+std::string report(const Incident &incident, bool colour) { return Report(incident, colour).make(); }
+
+std::string site(const Incident &incident) {
+    const Stack &stack = incident.free.empty() ? incident.writer : incident.free;
+    const Frame *best = nullptr;
+    for (const Frame &frame : stack) {
+        if (is_runtime_frame(frame)) continue;
+        best = &frame;
+        break;
+    }
+    if (best == nullptr && !stack.empty()) best = &stack.front();
+    if (best == nullptr) return "?";
+    if (best->function.empty()) return text::clean(text::base_name(best->module)) + "+" + text::hex(best->offset);
+    std::string text = text::clean(best->function);
+    if (!best->file.empty()) text += " " + text::clean(text::base_name(best->file)) + ":" + std::to_string(best->line);
+    return text;
+}
+
+bool terminal_has_colour() {
+    const char *terminal = std::getenv("TERM");
+    const char *no_colour = std::getenv("NO_COLOR");
+    return ::isatty(STDOUT_FILENO) != 0 && (no_colour == nullptr || no_colour[0] == '\0') && terminal != nullptr &&
+           std::strcmp(terminal, "dumb") != 0;
+}
+
+}  // namespace hakmem
