@@ -29,7 +29,7 @@ constinit std::atomic<UnwindFunction> unwind{nullptr};
 
 // The gate between unwinding and fork.
 constinit std::atomic<int> inside{0};
-constinit std::atomic<bool> forking{false};
+constinit std::atomic<int> forking{0};  // threads that are in fork
 constinit std::atomic<bool> unusable{false};
 constinit thread_local bool this_thread_inside = false;
 
@@ -79,9 +79,9 @@ bool enter() {
     this_thread_inside = true;
     for (;;) {
         inside.fetch_add(1);
-        if (!forking.load()) return true;
+        if (forking.load() == 0) return true;
         inside.fetch_sub(1);
-        if (wait_until([] { return !forking.load(); })) continue;
+        if (wait_until([] { return forking.load() == 0; })) continue;
         this_thread_inside = false;
         return false;
     }
@@ -114,19 +114,19 @@ __attribute__((noinline)) void capture(Trace &trace, unsigned depth) {
 }
 
 void before_fork() {
-    forking = true;
+    forking.fetch_add(1);
     const int own = this_thread_inside ? 1 : 0;
     wait_until([own] { return inside.load() <= own; });
 }
 
-void after_fork_in_parent() { forking = false; }
+void after_fork_in_parent() { forking.fetch_sub(1); }
 
 void after_fork_in_child() {
     const int own = this_thread_inside ? 1 : 0;
     // Somebody was inside for very long: what they hold is held for ever here.
     if (inside.load() > own) unusable = true;
     inside = own;
-    forking = false;
+    forking = 0;
 }
 
 }  // namespace hakmem::backtrace

@@ -72,6 +72,9 @@ int create_file(int directory, SegmentName name, const char *file_name) {
     return fd;
 }
 
+// False where the disk is full. Not every file system can promise space: then writing tells.
+bool has_space(int fd) { return fallocate(fd, 0, 0, kFirstBytes) == 0 || errno != ENOSPC; }
+
 void describe(segment::Header &header) {
     header.version = segment::kVersion;
     header.header_bytes = sizeof(segment::Header);
@@ -85,6 +88,34 @@ void describe(segment::Header &header) {
 bool file_size_allowed() {
     rlimit limit{};
     return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= kSegmentBytes;
+}
+
+Segment map_file(int fd, unsigned char *where, SegmentError &error) {
+    if (ftruncate(fd, kSegmentBytes) != 0 || fchmod(fd, 0600) != 0 || !has_space(fd)) {
+        error = {"can't size the file", errno};
+        return {};
+    }
+    void *memory =
+        mmap(where, kSegmentBytes, PROT_READ | PROT_WRITE, MAP_SHARED | (where != nullptr ? MAP_FIXED : 0), fd, 0);
+    if (memory == MAP_FAILED) {
+        error = {"can't map the file", errno};
+        return {};
+    }
+    // A fault in a hole of a file reads ahead, on some disks megabytes of zeros: a millisecond.
+    madvise(memory, kSegmentBytes, MADV_RANDOM);
+    if (!prepare_memory(memory, kFirstBytes)) {
+        error = {"no space for the file", 0};
+        // Nobody may touch what can't be written.
+        if (where != nullptr) {
+            create_private_segment(where);
+        } else {
+            munmap(memory, kSegmentBytes);
+        }
+        return {};
+    }
+    const Segment segment{static_cast<unsigned char *>(memory), true};
+    describe(segment.header());
+    return segment;
 }
 
 }  // namespace
@@ -102,24 +133,7 @@ Segment create_shared_segment(int directory, SegmentName name, unsigned char *wh
         error = {"can't make a file", errno};
         return {};
     }
-    Segment segment;
-    void *memory = MAP_FAILED;
-    if (ftruncate(fd, kSegmentBytes) != 0 || fchmod(fd, 0600) != 0) {
-        error = {"can't size the file", errno};
-    } else {
-        memory =
-            mmap(where, kSegmentBytes, PROT_READ | PROT_WRITE, MAP_SHARED | (where != nullptr ? MAP_FIXED : 0), fd, 0);
-        if (memory == MAP_FAILED) {
-            error = {"can't map the file", errno};
-        } else if (!prepare_memory(memory, kFirstBytes)) {
-            error = {"no space for the file", 0};
-            // At `where` the caller puts private memory next.
-            if (where == nullptr) munmap(memory, kSegmentBytes);
-        } else {
-            segment = {static_cast<unsigned char *>(memory), true};
-            describe(segment.header());
-        }
-    }
+    Segment segment = map_file(fd, where, error);
     if (!segment) unlinkat(directory, file_name.c_str(), 0);
     close(fd);
     return segment;

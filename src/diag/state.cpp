@@ -30,10 +30,17 @@ void put_error(Text &line, int error_number) {
 }
 
 void say_no_telemetry(const char *where, const char *what, int error_number) {
+    // In a fork's child the segment is still the parent's: one of all its children says it.
+    if (state.segment && std::atomic_ref(state.segment.header().child_untold).exchange(1) != 0) return;
     TextBuffer<800> line;
     line.put("running without telemetry: ").put(where).put(*where != '\0' ? " " : "").put(what);
     put_error(line, error_number);
     print_line(line.c_str());
+}
+
+template <std::size_t Size>
+void copy_text(char (&out)[Size], const char *text) {
+    Text(out, Size).put(text);
 }
 
 // The shared segment where there is a runtime directory, else the private one.
@@ -48,14 +55,9 @@ void make_segment(RuntimeDir directory, std::uint64_t ticks) {
     } else if (directory.error != nullptr) {
         say_no_telemetry(directory.path, directory.error, directory.error_number);
     }
-    // A process that couldn't say so again and again with every fork.
-    std::memcpy(state.runtime_dir, segment ? directory.path : "", segment ? sizeof state.runtime_dir : 1);
+    // Where it failed it isn't tried again with every fork of this process.
+    copy_text(state.runtime_dir, segment ? directory.path : "");
     state.segment = segment ? segment : create_private_segment(where);
-}
-
-template <std::size_t Size>
-void copy_text(char (&out)[Size], const char *text) {
-    Text(out, Size).put(text);
 }
 
 void fill_identity(Header &header, std::uint64_t ticks) {
@@ -91,6 +93,11 @@ Level built_level(Level asked) {
     return kHighestBuilt;
 }
 
+void say_not_built(const Options &options) {
+    if (options.hunt != segment::Hunt::off) print_line("hunt is not built yet");
+    if (options.audit_interval_s != 0) print_line("audit_interval is not built yet");
+}
+
 }  // namespace
 
 void start_state(const SlotBytes &slot_bytes) {
@@ -103,6 +110,7 @@ void start_state(const SlotBytes &slot_bytes) {
         print_line("HAKMEM_OPTIONS=key=value:key=value...");
         describe_options(print_line, nullptr);
     }
+    say_not_built(state.options);
     state.level = built_level(state.options.level);
     state.on_error = state.options.on_error;
 

@@ -16,7 +16,7 @@ namespace hakmem::segment {
 inline constexpr std::uint64_t kMagic = 0x31474553'4d4b4148;  // "HAKMSEG1"
 inline constexpr std::uint32_t kVersion = 1;
 
-inline constexpr unsigned kSizeClasses = 32;             // small size classes; index 32 of a counter row is "large"
+inline constexpr unsigned kSizeClasses = 32;  // small size classes; index 32 of a counter row is "large"
 inline constexpr unsigned kCounterRow = kSizeClasses + 1;
 inline constexpr unsigned kMaxFrames = 64;
 inline constexpr unsigned kMaxDump = 128;
@@ -61,8 +61,8 @@ enum class Kind : std::uint32_t {
     size_mismatch,
 };
 inline constexpr const char *kKindNames[] = {
-    "double_free",          "header_overwritten", "interior_pointer",       "foreign_pointer",
-    "large_header_corrupt", "redzone_overwritten", "use_after_free_write",  "guard_page_access",
+    "double_free",          "header_overwritten",     "interior_pointer",     "foreign_pointer",
+    "large_header_corrupt", "redzone_overwritten",    "use_after_free_write", "guard_page_access",
     "header_write_caught",  "alloc_dealloc_mismatch", "size_mismatch",
 };
 inline constexpr unsigned kKinds = sizeof kKindNames / sizeof *kKindNames;
@@ -97,8 +97,8 @@ struct Control {
 
 // State of the whole heap, written under the page heap's lock. Gauges, in bytes.
 struct HeapGauges {
-    std::uint64_t mapped_bytes;      // address space obtained from the OS for blocks
-    std::uint64_t block_bytes;       // of it: spans and runs cut for blocks, in use or free
+    std::uint64_t mapped_bytes;         // address space obtained from the OS for blocks
+    std::uint64_t block_bytes;          // of it: spans and runs cut for blocks, in use or free
     std::uint64_t resident_free_bytes;  // of it: whole pages free, not yet given back to the OS
     std::uint64_t quarantine_bytes;
 };
@@ -116,15 +116,15 @@ struct Header {
     std::uint64_t pid;
     std::uint64_t start_ticks;  // /proc/PID/stat field 22, clock ticks since boot
     std::uint64_t start_time_ns;
-    std::uint64_t ended_ns;  // 0 while the process runs; set by a clean exit
-    std::uint32_t level;     // Level in force
+    std::uint64_t ended_ns;      // 0 while the process runs; set by a clean exit
+    std::uint32_t level;         // Level in force
     std::uint32_t control_seen;  // the Control generation that is in force
     std::uint32_t modules_used;
-    std::uint32_t incidents_used;   // records claimed so far, at most incidents.count
-    std::uint32_t audits_done;      // the audit_request that was last carried out
-    std::uint32_t audit_corrupt;    // corrupt headers that audit found
-    std::uint32_t shards_used;      // records of `shards` that were ever claimed, record 0 among them
-    std::uint32_t reserved;
+    std::uint32_t incidents_used;  // records claimed so far, at most incidents.count
+    std::uint32_t audits_done;     // the audit_request that was last carried out
+    std::uint32_t audit_corrupt;   // corrupt headers that audit found
+    std::uint32_t shards_used;     // records of `shards` that were ever claimed, record 0 among them
+    std::uint32_t child_untold;    // a forked child could make no segment and has said so: its siblings needn't
     HeapGauges gauges;
     Control control;
     std::uint32_t slot_bytes[kSizeClasses];  // slot size of each class
@@ -172,31 +172,31 @@ inline constexpr std::uint16_t kNoModule = 0xFFFF;
 // after that by single stores.
 struct IncidentRecord {
     std::uint32_t sequence;
-    std::uint32_t kind;          // Kind
-    std::uint64_t key;           // hash of kind and raw stack, never 0 once used
+    std::uint32_t kind;  // Kind
+    std::uint64_t key;   // hash of kind and raw stack, never 0 once used
     std::uint64_t count;
     std::uint64_t first_ns;
     std::uint64_t last_ns;
-    std::uint64_t address;       // what was freed
-    std::uint64_t block;         // start of the block it belongs to, 0 if none
-    std::int64_t offset;         // address - block; for a redzone: first bad byte's distance past the asked size
-    std::uint64_t slot_bytes;    // slot size (small) or the block's size (large); 0 unknown
-    std::uint64_t asked_bytes;   // 0 unknown
-    std::uint32_t region;        // AddressRegion
-    std::uint32_t outcome;       // HeaderInvalid, or kNoOutcome
-    std::uint32_t level;         // Level then in force
+    std::uint64_t address;      // what was freed
+    std::uint64_t block;        // start of the block it belongs to, 0 if none
+    std::int64_t offset;        // address - block; for a redzone: first bad byte's distance past the asked size
+    std::uint64_t slot_bytes;   // slot size (small) or the block's size (large); 0 unknown
+    std::uint64_t asked_bytes;  // 0 unknown
+    std::uint32_t region;       // AddressRegion
+    std::uint32_t outcome;      // HeaderInvalid, or kNoOutcome
+    std::uint32_t level;        // Level then in force
     std::uint32_t tid;
     char thread[16];
     std::uint8_t header_found;
     std::uint8_t header_expected;
-    std::uint8_t header_known;   // 0: the header could not be read
-    std::uint8_t dump_bytes;     // bytes used of `dump`
-    std::uint32_t suspect_state;     // SlotState
-    std::uint64_t suspect_address;   // 0: no suspect
+    std::uint8_t header_known;      // 0: the header could not be read
+    std::uint8_t dump_bytes;        // bytes used of `dump`
+    std::uint32_t suspect_state;    // SlotState
+    std::uint64_t suspect_address;  // 0: no suspect
     std::uint64_t suspect_slot_bytes;
     std::uint64_t dump_address;
     std::uint8_t dump[kMaxDump];
-    Stack free;            // where the bad free (or the audit) happened
+    Stack free;  // where the bad free (or the audit) happened
     Stack alloc;
     Stack previous_free;
     Stack suspect_alloc;
