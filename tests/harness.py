@@ -261,7 +261,7 @@ def built_levels(kinds=LEVELS):
         with tempfile.TemporaryDirectory(prefix="hakmem-test-") as directory:
             environment = clean_environment(pathlib.Path(directory), LD_PRELOAD=LIBRARIES["diag"],
                                             HAKMEM_OPTIONS=f"level={level}:runtime_dir={directory}")
-            process = subprocess.run(["/bin/true"], env=environment, capture_output=True, text=True, timeout=TIMEOUT)
+            process = subprocess.run(["/bin/ls", directory], env=environment, capture_output=True, text=True, timeout=TIMEOUT)
         if "not built" not in process.stderr:
             levels.append(level)
     return levels

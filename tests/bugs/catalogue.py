@@ -23,6 +23,7 @@ class Case:
     options: tuple = ()  # further HAKMEM_OPTIONS
     dies: bool = False  # the program can't go on after this bug
     production: bool = True  # the production library promises to see it too
+    unreadable: bool = False  # the address can't be read: production ends by SIGSEGV there, like any allocator
 
     @property
     def name(self):
@@ -63,7 +64,7 @@ def _double_free():
         yield Case("double_free", "immediate", kind, size, thread=True)
     # Given back to the kernel, it is nobody's memory any more.
     for size in (5 << 20, 64 << 20):
-        yield Case("double_free", "immediate", ("double_free", "foreign_pointer"), size)
+        yield Case("double_free", "immediate", ("double_free", "foreign_pointer"), size, unreadable=size > 32 << 20)
     for case in ("of_calloc", "after_others", "after_flush", "after_release"):
         yield Case("double_free", case, kind, 100)
     yield Case("double_free", "after_flush", kind, 2000)
@@ -112,7 +113,9 @@ def _large_header():
         yield Case("large_header", case, kind + ("header_overwritten",), 20000)
     yield Case("large_header", "size_field_grown", kind, 300000)
     yield Case("large_header", "found_by_realloc", kind, 20000)
-    yield Case("large_header", "of_page_aligned", kind + ("header_overwritten",), 100)
+    yield Case("large_header", "of_aligned", kind, 100)
+    yield Case("large_header", "of_aligned", kind, 20000)
+    yield Case("large_header", "of_aligned_whole", kind + ("header_overwritten", "interior_pointer"), 100)
 
 
 def _interior():
@@ -147,11 +150,13 @@ def _wild():
         yield wild(case, "static")
     yield wild("static_data", "static", thread=True)
     yield wild("thread_local_variable", "static", "mapping", "stack")
-    for case in ("mapping_start", "mapping_middle", "mapping_second_page", "no_access_page", "no_access_middle"):
+    for case in ("mapping_start", "mapping_middle", "mapping_second_page", "no_access_page"):
         yield wild(case, "mapping")
-    for case in ("unmapped_page", "unmapped_behind_mapped", "unmapped_middle", "small_integer", "first_page",
-                 "not_canonical", "not_canonical_page", "minus_one"):
+    yield wild("no_access_middle", "mapping", unreadable=True)
+    for case in ("unmapped_page", "unmapped_behind_mapped", "first_page", "not_canonical_page"):
         yield wild(case, "unmapped")
+    for case in ("unmapped_middle", "small_integer", "not_canonical", "minus_one"):
+        yield wild(case, "unmapped", unreadable=True)
     yield wild("unmapped_page", "unmapped", thread=True)
     yield wild("by_realloc", "static")
 

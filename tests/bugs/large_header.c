@@ -44,20 +44,24 @@ static void found_by_realloc(size_t size) {
     }
 }
 
-static void of_page_aligned(size_t size) {
+static void of_aligned(size_t size) {
     void *p = NULL;
     check(posix_memalign(&p, 4096, size) == 0, "posix_memalign");
-    memset((char *)opaque(p) - 16, 'A', 16);  // @write of_page_aligned
-    free(p);                                  // @free of_page_aligned
+    memset((char *)opaque(p) - 16, 'A', 15);  // @write of_aligned
+    free(p);                                  // @free of_aligned
+}
+
+// With the last byte gone too, nothing says any more that a block starts here.
+static void of_aligned_whole(size_t size) {
+    void *p = NULL;
+    check(posix_memalign(&p, 4096, size) == 0, "posix_memalign");
+    memset((char *)opaque(p) - 16, 'A', 16);  // @write of_aligned_whole
+    free(p);                                  // @free of_aligned_whole
 }
 
 static const struct bug_case cases[] = {
-    {"flip_one_bit", flip_one_bit},
-    {"all_but_marker", all_but_marker},
-    {"zeroed", zeroed},
-    {"last_byte", last_byte},
-    {"size_field_grown", size_field_grown},
-    {"found_by_realloc", found_by_realloc},
-    {"of_page_aligned", of_page_aligned},
+    {"flip_one_bit", flip_one_bit}, {"all_but_marker", all_but_marker},     {"zeroed", zeroed},
+    {"last_byte", last_byte},       {"size_field_grown", size_field_grown}, {"found_by_realloc", found_by_realloc},
+    {"of_aligned", of_aligned},     {"of_aligned_whole", of_aligned_whole},
 };
 BUG_MAIN(cases)
