@@ -46,6 +46,7 @@ int run(int argc, char **argv) {
                  "hakmem"};
     app.set_version_flag("--version", "hakmem " HAKMEM_VERSION);
     app.require_subcommand(1);
+    app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // the last one counts
     CommandLine line{app, {}, {}};
     const int end = end_of_options(argc, argv);
     if (end < argc) line.command.assign(argv + end + 1, argv + argc);

@@ -80,7 +80,10 @@ void add_exporter(CommandLine &line) {
     command->add_flag("--label-pid", arguments->label_pid, "Give every series of a process the label pid");
     command->add_option("--web-config", arguments->web_config, "TLS and basic auth, as in Prometheus's web config")
         ->type_name("FILE");
-    command->add_option("--sink", arguments->sinks, "Forward incidents there (not built yet)")->type_name("URL");
+    command->add_option("--sink", arguments->sinks, "Forward incidents there (not built yet)")
+        ->type_name("URL")
+        ->expected(1)
+        ->take_all();
     command->callback([&line, arguments] { line.action = [arguments] { return serve(*arguments); }; });
 }
 

@@ -63,7 +63,9 @@ void add_set(CommandLine &line) {
     CLI::App *command = add_subcommand(line.app, "set", "Changes options of a running process");
     const auto arguments = std::make_shared<Arguments>();
     command->add_option("PID", arguments->pid, "The process")->required();
-    command->add_option("KEY=VALUE", arguments->pairs, std::string("What to change; keys: ") + kKeys)->required();
+    command->add_option("KEY=VALUE", arguments->pairs, std::string("What to change; keys: ") + kKeys)
+        ->required()
+        ->take_all();
     command->add_option("--runtime-dir", arguments->runtime_dir, "Where the segments are")->type_name("DIR");
     command->callback([&line, arguments] { line.action = [arguments] { return change_process(*arguments); }; });
 }

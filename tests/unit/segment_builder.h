@@ -1,5 +1,5 @@
-// Makes segment files for tests by the structs of segment/layout.h, so that readers are tested without a watched program:
-// right ones, and whatever a test does to the bytes before they are written.
+// Makes segment files for tests by the structs of segment/layout.h, so that readers are tested without a watched
+// program: right ones, and whatever a test does to the bytes before they are written.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -40,7 +40,8 @@ class TemporaryDir {
 };
 
 inline void write_bytes(const std::string &path, const std::string &bytes) {
-    std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    std::ofstream(path, std::ios::binary | std::ios::trunc)
+        .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
 template <std::size_t N>
