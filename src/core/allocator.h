@@ -18,11 +18,13 @@
 #include "core/foreign.h"
 #include "core/header_byte.h"
 #include "core/heap.h"
+#include "core/notes.h"
 #include "core/page_heap.h"
 #include "core/page_map.h"
 #include "core/probe.h"
 #include "core/size_classes.h"
 #include "core/thread_cache.h"
+#include "core/watch.h"
 #include "os/lock.h"
 #include "os/readable.h"
 
@@ -34,14 +36,14 @@ class Allocator {
     using Cache = ThreadCache<P>;
 
     // All sizes are bytes. nullptr and ENOMEM where memory is short.
-    static void *allocate(std::size_t bytes) {
+    static void *allocate(std::size_t bytes, Family family = Family::malloc) {
         if (bytes > size_classes::kMaxSmall) [[unlikely]]
-            return allocate_large(bytes, BlockHeader::kBytes);
+            return allocate_large(bytes, BlockHeader::kBytes, family);
         const std::size_t size_class = size_classes::of_request(bytes);
         Cache &cache = cache_;
         void **top = cache.top[size_class];
-        if (Cache::empty(top)) [[unlikely]]
-            return allocate_slow(size_class);
+        if (Cache::empty(top) || P::due(cache.probe, size_class)) [[unlikely]]
+            return allocate_slow(bytes, size_class, family);
         void *block = *top;
         cache.top[size_class] = top + 1;
         header_byte::store(block, header_byte::live(size_class));
@@ -50,18 +52,19 @@ class Allocator {
     }
 
     // Any pointer; errno is kept.
-    static void deallocate(void *block) {
+    static void deallocate(void *block, Giving giving = {}) {
         if ((address_of(block) & (os::kPageBytes - 1)) == 0) [[unlikely]]
-            return deallocate_page_aligned(block);
+            return deallocate_page_aligned(block, giving);
         const std::uint32_t header = header_byte::guarded_load(block);
         const std::size_t size_class = header_byte::live_class(header);
         if (size_class >= size_classes::kCount) [[unlikely]]
-            return deallocate_other(block, header);
+            return deallocate_other(block, header, giving);
         Cache &cache = cache_;
         void **top = cache.top[size_class];
         if (top <= cache.floor[size_class]) [[unlikely]]
             return deallocate_slow(block, size_class);
         push(cache, top, block, size_class);
+        P::freed(cache.probe, size_class);
     }
 
     static void *allocate_zeroed(std::size_t bytes) {
@@ -70,13 +73,13 @@ class Allocator {
             return block != nullptr ? std::memset(block, 0, bytes) : nullptr;
         }
         bool zeroed = false;
-        void *block = allocate_large(bytes, BlockHeader::kBytes, &zeroed);
+        void *block = allocate_large(bytes, BlockHeader::kBytes, Family::malloc, &zeroed);
         if (block != nullptr && !zeroed) std::memset(block, 0, bytes);
         return block;
     }
 
     // `alignment` must be a power of two.
-    static void *allocate_aligned(std::size_t alignment, std::size_t bytes);
+    static void *allocate_aligned(std::size_t alignment, std::size_t bytes, Family family = Family::malloc);
     static void *reallocate(void *block, std::size_t bytes);
     // Bytes that the program may use; 0 for what is no block.
     static std::size_t usable_bytes(void *block);
@@ -105,6 +108,16 @@ class Allocator {
     // For probes that act on the calling thread from outside a hook.
     static typename P::ThreadState &thread_state() { return cache_.probe; }
 
+    // Sends the calling thread's next free to the slow path, and so to the probe. Safe in a signal handler.
+    static void interrupt() {
+        if (cache_.heap == nullptr) return;
+        for (unsigned c = 0; c < size_classes::kCount; ++c) cache_.floor[c] = pointer_to<void *>(~std::uintptr_t{0});
+    }
+
+    // Takes a block back that the probe kept when it was freed (Probe::watched_freed). In any thread, with no lock
+    // held.
+    static void release_kept(const Watched &watched);
+
   private:
     using Stack = BlockStack;
 
@@ -112,24 +125,30 @@ class Allocator {
         header_byte::store(block, header_byte::free(size_class));
         top[-1] = block;
         cache.top[size_class] = top - 1;
-        P::freed(cache.probe, size_class);
     }
 
     static void **end_of(const Cache &cache, std::size_t size_class) { return cache.heap->stacks[size_class].end(); }
 
-    [[gnu::noinline, gnu::cold]] static void *allocate_slow(std::size_t size_class);
-    [[gnu::noinline]] static void *allocate_large(std::size_t bytes, std::size_t alignment, bool *zeroed = nullptr);
-    [[gnu::noinline, gnu::cold]] static void deallocate_page_aligned(void *block);
-    [[gnu::noinline]] static void deallocate_other(void *block, std::uint32_t header);
+    [[gnu::noinline, gnu::cold]] static void *allocate_slow(std::size_t bytes, std::size_t size_class, Family family);
+    [[gnu::noinline]] static void *allocate_watched(std::size_t bytes, Family family);
+    [[gnu::noinline]] static void *allocate_large(std::size_t bytes, std::size_t alignment, Family family,
+                                                  bool *zeroed = nullptr);
+    [[gnu::noinline, gnu::cold]] static void deallocate_page_aligned(void *block, Giving giving);
+    [[gnu::noinline]] static void deallocate_other(void *block, std::uint32_t header, Giving giving);
     [[gnu::noinline, gnu::cold]] static void deallocate_slow(void *block, std::size_t size_class);
     [[gnu::noinline, gnu::cold]] static bool handle_bad_free(void *block);
 
+    static void *pop(Cache &cache, std::size_t size_class);
+    static bool refill(Cache &cache, std::size_t size_class);
     static void deallocate_small(void *block, std::size_t size_class);
-    static void deallocate_run(void *block, Span *span);
+    static void deallocate_watched(void *user, void *block, std::size_t size_class, Giving giving);
+    static void deallocate_run(void *block, Span *span, Giving giving);
     static unsigned flush(Cache &cache, std::size_t size_class, unsigned keep);
     static void set_capacity(Cache &cache, std::size_t size_class, unsigned blocks);
     static void report_misfits(Cache &cache, std::size_t size_class, const Misfits &misfits);
     static bool genuine(void *block, std::size_t size_class);
+    static bool is_watched(void *slot);
+    static void *move_block(void *block, std::size_t usable, std::size_t bytes);
     static void apply_mode(Cache &cache);
     static void *out_of_memory() {
         errno = ENOMEM;
@@ -179,7 +198,7 @@ bool Allocator<P>::start_process() {
     if constexpr (P::kDiagnostic) {
         std::uint32_t slot_bytes[size_classes::kCount];
         for (unsigned c = 0; c < size_classes::kCount; ++c) slot_bytes[c] = size_classes::kSlotBytes[c];
-        P::library_started(slot_bytes);
+        P::library_started(slot_bytes, release_kept);
         page_heap.on_change = P::heap_changed;
     }
     started_.store(true, std::memory_order_release);
@@ -208,6 +227,7 @@ bool Allocator<P>::start_thread(Cache &cache) {
 
 template <Probe P>
 void Allocator<P>::end_thread(Cache &cache) {
+    P::thread_ending(cache.probe);
     for (unsigned c = 0; c < size_classes::kCount; ++c) flush(cache, c, 0);
     P::thread_ended(cache.probe);
     for (unsigned c = 0; c < size_classes::kCount; ++c) cache.top[c] = cache.floor[c] = nullptr;
@@ -234,7 +254,7 @@ template <Probe P>
 void Allocator<P>::apply_mode(Cache &cache) {
     if constexpr (P::kDiagnostic) {
         const bool wanted = P::verify_frees();
-        if (cache.verifying == wanted) return;
+        if (cache.verifying == wanted && (wanted || address_of(cache.floor[0]) != ~std::uintptr_t{0})) return;
         cache.verifying = wanted;
         for (unsigned c = 0; c < size_classes::kCount; ++c)
             cache.floor[c] =
@@ -244,16 +264,31 @@ void Allocator<P>::apply_mode(Cache &cache) {
 
 // ---- small blocks ----
 
+// The stack is empty, or not there yet, or the probe wants to see this allocation.
 template <Probe P>
-void *Allocator<P>::allocate_slow(std::size_t size_class) {
+void *Allocator<P>::allocate_slow(std::size_t bytes, std::size_t size_class, Family family) {
     Cache &cache = cache_;
     const int saved_errno = errno;
     AfterEnd after{cache, cache.ended};
     if (cache.heap == nullptr && !start_thread(cache)) return out_of_memory();
+    const bool empty = Cache::empty(cache.top[size_class]);
     P::poll(cache.probe);
-    P::slow_path(cache.probe, SlowReason::cache_empty);
+    if (empty) P::slow_path(cache.probe, SlowReason::cache_empty);
     apply_mode(cache);
 
+    void *block = nullptr;
+    if (P::kDiagnostic && (!empty || P::due(cache.probe, size_class)))
+        block = allocate_watched(bytes, family);
+    else
+        block = pop(cache, size_class);
+    if (block == nullptr) return out_of_memory();
+    errno = saved_errno;
+    return block;
+}
+
+// Gets free blocks for an empty stack. False if memory is short.
+template <Probe P>
+bool Allocator<P>::refill(Cache &cache, std::size_t size_class) {
     Heap &heap = *cache.heap;
     if (heap.capacity[size_class] < kMaxCached[size_class])
         set_capacity(cache, size_class, 2 * heap.capacity[size_class]);
@@ -263,16 +298,46 @@ void *Allocator<P>::allocate_slow(std::size_t size_class) {
     if (taken == 0) {
         trim();
         taken = heap.take(size_class, end - wanted, wanted);
-        if (taken == 0) return out_of_memory();
+        if (taken == 0) return false;
     }
     if (taken != wanted) std::memmove(end - taken, end - wanted, taken * sizeof(void *));
-    void **top = end - taken;
+    cache.top[size_class] = end - taken;
+    return true;
+}
+
+// Hands out a block of the class, counted. nullptr if memory is short.
+template <Probe P>
+void *Allocator<P>::pop(Cache &cache, std::size_t size_class) {
+    if (Cache::empty(cache.top[size_class]) && !refill(cache, size_class)) return nullptr;
+    void **top = cache.top[size_class];
     void *block = *top;
     cache.top[size_class] = top + 1;
     header_byte::store(block, header_byte::live(size_class));
     P::allocated(cache.probe, size_class);
-    errno = saved_errno;
     return block;
+}
+
+// The probe has asked for this allocation. nullptr if memory is short.
+template <Probe P>
+void *Allocator<P>::allocate_watched(std::size_t bytes, Family family) {
+    if constexpr (P::kDiagnostic) {
+        Cache &cache = cache_;
+        const WatchPlan plan = P::plan(cache.probe, bytes, size_classes::of_request(bytes));
+        const std::size_t whole = bytes + plan.slack;
+        if (whole > size_classes::kMaxSmall) return allocate_large(bytes, BlockHeader::kBytes, family);
+        const std::size_t size_class = size_classes::of_request(whole);
+        void *block = pop(cache, size_class);
+        if (block == nullptr || !plan.watch) return block;
+        Span *span = page_map.span_of(address_of(block));
+        const std::uint32_t index = span->slot_of(address_of(block));
+        BlockNote *note = note_of(span, index, true);
+        if (note == nullptr) return block;
+        header_byte::store(block, header_byte::watched(size_class));
+        P::watched(cache.probe, watched_small(address_of(block), span, index, note), bytes, family);
+        return block;
+    } else {
+        return nullptr;
+    }
 }
 
 // The header says live and `size_class`; the stack is full, or not there yet, or every free is to be verified.
@@ -289,9 +354,10 @@ void Allocator<P>::deallocate_slow(void *block, std::size_t size_class) {
         return;
     }
     deallocate_small(block, size_class);
+    P::freed(cache.probe, size_class);
 }
 
-// The block is a live one of this class. errno is the caller's business.
+// The block is a live one of this class, and counted by the caller. errno is the caller's business.
 template <Probe P>
 void Allocator<P>::deallocate_small(void *block, std::size_t size_class) {
     Cache &cache = cache_;
@@ -372,7 +438,7 @@ bool Allocator<P>::genuine(void *block, std::size_t size_class) {
 
 // Page-aligned: the header lies on the page before. The page map knows whether that is ours; a null pointer ends here.
 template <Probe P>
-void Allocator<P>::deallocate_page_aligned(void *block) {
+void Allocator<P>::deallocate_page_aligned(void *block, Giving giving) {
     if (block == nullptr) return;
     KeepErrno keep;
     Cache &cache = cache_;
@@ -388,7 +454,7 @@ void Allocator<P>::deallocate_page_aligned(void *block) {
     const std::uint8_t header = header_byte::load(block);
     const std::size_t size_class = header_byte::live_class(header);
     if (size_class >= size_classes::kCount)
-        deallocate_other(block, header);
+        deallocate_other(block, header, giving);
     else
         deallocate_slow(block, size_class);
 }
@@ -405,11 +471,20 @@ typename Allocator<P>::Large Allocator<P>::large_header(void *block) {
 }
 
 template <Probe P>
-void Allocator<P>::deallocate_other(void *block, std::uint32_t header) {
+void Allocator<P>::deallocate_other(void *block, std::uint32_t header, Giving giving) {
     KeepErrno keep;
     Cache &cache = cache_;
     AfterEnd after{cache, cache.ended};
     if (cache.heap == nullptr && !start_thread(cache)) return;
+    if constexpr (P::kDiagnostic) {
+        const std::size_t watched_class = header_byte::watched_class(header);
+        if (watched_class < size_classes::kCount && genuine(block, watched_class)) {
+            P::poll(cache.probe);
+            apply_mode(cache);
+            deallocate_watched(block, block, watched_class, giving);
+            return;
+        }
+    }
     if (header >= header_byte::kLargeFirst) {
         const Large large = large_header(block);
         if (large.marker == BlockHeader::kRun) {
@@ -417,18 +492,29 @@ void Allocator<P>::deallocate_other(void *block, std::uint32_t header) {
             if (span != nullptr && span->kind != SpanKind::small &&
                 span->start + span->user_offset == address_of(block)) {
                 P::freed_by_header16(cache.probe);
-                deallocate_run(block, span);
+                deallocate_run(block, span, giving);
                 return;
             }
         } else if (large.marker == BlockHeader::kAligned) {
             void *start = static_cast<char *>(block) - large.value;
-            const std::size_t size_class = header_byte::live_class(header_byte::load(start));
+            const std::uint8_t slot_header = header_byte::load(start);
+            const std::size_t size_class = header_byte::live_class(slot_header);
+            const std::size_t watched_class = header_byte::watched_class(slot_header);
             if (size_class < size_classes::kCount && genuine(start, size_class)) {
                 BlockHeader::mark_freed(block);
                 P::freed_by_header16(cache.probe);
                 P::poll(cache.probe);
                 apply_mode(cache);
                 deallocate_small(start, size_class);
+                P::freed(cache.probe, size_class);
+                return;
+            }
+            if (P::kDiagnostic && watched_class < size_classes::kCount && genuine(start, watched_class)) {
+                BlockHeader::mark_freed(block);
+                P::freed_by_header16(cache.probe);
+                P::poll(cache.probe);
+                apply_mode(cache);
+                deallocate_watched(block, start, watched_class, giving);
                 return;
             }
             // The slot's own header is hurt, the 16-byte one is whole: the finding is about the slot.
@@ -439,13 +525,53 @@ void Allocator<P>::deallocate_other(void *block, std::uint32_t header) {
     handle_bad_free(block);
 }
 
+// A watched slot. The probe looks at it first, and may keep it out of reuse for a while.
 template <Probe P>
-void Allocator<P>::deallocate_run(void *block, Span *span) {
+void Allocator<P>::deallocate_watched(void *user, void *block, std::size_t size_class, Giving giving) {
+    if constexpr (P::kDiagnostic) {
+        Cache &cache = cache_;
+        Span *span = page_map.span_of(address_of(block));
+        const std::uint32_t index = span->slot_of(address_of(block));
+        BlockNote *note = note_of(span, index, false);
+        // Of two threads that free it at once, one finds it free.
+        const std::uint8_t found = header_byte::exchange(block, header_byte::free(size_class));
+        if (found != header_byte::watched(size_class)) {
+            handle_bad_free(block);
+            return;
+        }
+        P::freed(cache.probe, size_class);
+        if (note != nullptr &&
+            P::watched_freed(cache.probe, watched_small(address_of(user), span, index, note), giving))
+            return;
+        deallocate_small(block, size_class);
+    }
+}
+
+template <Probe P>
+void Allocator<P>::release_kept(const Watched &watched) {
+    if constexpr (P::kDiagnostic) {
+        Cache &cache = cache_;
+        AfterEnd after{cache, cache.ended};
+        if (cache.heap == nullptr && !start_thread(cache)) return;
+        Span *span = page_map.span_of(watched.block);
+        if (span == nullptr) return;
+        if (watched.large)
+            page_heap.release(span);
+        else
+            deallocate_small(pointer_to(watched.block), span->size_class);
+    }
+}
+
+template <Probe P>
+void Allocator<P>::deallocate_run(void *block, Span *span, Giving giving) {
     Cache &cache = cache_;
     P::poll(cache.probe);
     P::slow_path(cache.probe, SlowReason::large);
     P::large_freed(cache.probe, span->bytes);
     BlockHeader::mark_freed(block);
+    if constexpr (P::kDiagnostic) {
+        if (span->watched && P::watched_freed(cache.probe, watched_large(span), giving)) return;
+    }
     page_heap.release(span);
 }
 
@@ -461,10 +587,10 @@ bool Allocator<P>::handle_bad_free(void *block) {
     switch (finding.outcome) {
         case HeaderInvalid::recovered:
             if (facts.owner == Owner::small) {
-                header_byte::store(block, header_byte::live(facts.size_class));
                 deallocate_small(block, facts.size_class);
+                P::freed(cache.probe, facts.size_class);
             } else {
-                deallocate_run(block, page_map.span_of(address_of(block)));
+                deallocate_run(block, page_map.span_of(address_of(block)), {});
             }
             return true;
         case HeaderInvalid::foreign:
@@ -548,6 +674,12 @@ BlockFacts Allocator<P>::inspect(void *block) {
     facts.block = span->start + span->user_offset;
     facts.at_start = facts.block == facts.address;
     facts.state = SlotState::in_use;
+    if (facts.at_start) {
+        // A probe may keep a freed block for a while.
+        const BlockHeader header = BlockHeader::load(block);
+        facts.header16_valid = header.valid_for(block);
+        if (facts.header16_valid && header.marker == BlockHeader::kFreedRun) facts.state = SlotState::free_slot;
+    }
     facts.slot_bytes = span->bytes;
     facts.header_expected = BlockHeader::kRun;
     return facts;
@@ -556,7 +688,7 @@ BlockFacts Allocator<P>::inspect(void *block) {
 // ---- large and aligned blocks ----
 
 template <Probe P>
-void *Allocator<P>::allocate_large(std::size_t bytes, std::size_t alignment, bool *zeroed) {
+void *Allocator<P>::allocate_large(std::size_t bytes, std::size_t alignment, Family family, bool *zeroed) {
     Cache &cache = cache_;
     const int saved_errno = errno;
     AfterEnd after{cache, cache.ended};
@@ -564,11 +696,13 @@ void *Allocator<P>::allocate_large(std::size_t bytes, std::size_t alignment, boo
     if (bytes > PTRDIFF_MAX || alignment > PTRDIFF_MAX) return out_of_memory();
     // The header stands before the user's memory, which starts at the first aligned address that leaves room for it.
     const std::size_t offset = alignment > os::kPageBytes ? alignment + BlockHeader::kBytes : alignment;
-    const std::size_t whole = align_up(bytes + offset, os::kPageBytes);
-    if (whole > PTRDIFF_MAX) return out_of_memory();
     P::poll(cache.probe);
     P::slow_path(cache.probe, SlowReason::large);
     apply_mode(cache);
+    WatchPlan plan;
+    if constexpr (P::kDiagnostic) plan = P::plan_large(cache.probe, bytes);
+    const std::size_t whole = align_up(bytes + offset + plan.slack, os::kPageBytes);
+    if (whole > PTRDIFF_MAX) return out_of_memory();
 
     Span *span = page_heap.allocate_run(whole);
     if (span == nullptr) {
@@ -582,24 +716,45 @@ void *Allocator<P>::allocate_large(std::size_t bytes, std::size_t alignment, boo
     void *block = pointer_to(user);
     BlockHeader::store(block, span->end() - user, BlockHeader::kRun);
     P::large_allocated(cache.probe, span->bytes);
+    if constexpr (P::kDiagnostic) {
+        if (plan.watch) {
+            span->watched = true;
+            P::watched(cache.probe, watched_large(span), bytes, family);
+        }
+    }
     errno = saved_errno;
     return block;
 }
 
 template <Probe P>
-void *Allocator<P>::allocate_aligned(std::size_t alignment, std::size_t bytes) {
-    if (alignment <= size_classes::kGranule) return allocate(bytes);
+void *Allocator<P>::allocate_aligned(std::size_t alignment, std::size_t bytes, Family family) {
+    if (alignment <= size_classes::kGranule) return allocate(bytes, family);
     // A slot with room to align in, the 16-byte header leads back to its start.
     if (alignment <= size_classes::kMaxSmall && bytes <= size_classes::kMaxSmall - alignment) {
-        void *slot = allocate(bytes + alignment - size_classes::kGranule);
+        void *slot = allocate(bytes + alignment - size_classes::kGranule, family);
         if (slot == nullptr) return nullptr;
         const std::uintptr_t aligned = align_up(address_of(slot), alignment);
+        if constexpr (P::kDiagnostic) {
+            Watched watched;
+            if (is_watched(slot) && find_watched(address_of(slot), watched)) {
+                watched.user = aligned;
+                P::narrowed(watched, bytes);
+            }
+        }
         if (aligned == address_of(slot)) return slot;
         BlockHeader::store(pointer_to(aligned), aligned - address_of(slot), BlockHeader::kAligned);
         return pointer_to(aligned);
     }
     if (alignment > (std::size_t{1} << 30)) return out_of_memory();
-    return allocate_large(bytes, alignment);
+    return allocate_large(bytes, alignment, family);
+}
+
+// Of a live block of ours.
+template <Probe P>
+bool Allocator<P>::is_watched(void *slot) {
+    const Span *span = page_map.span_of(address_of(slot));
+    return span != nullptr && span->watched &&
+           (span->kind != SpanKind::small || header_byte::watched_class(header_byte::load(slot)) == span->size_class);
 }
 
 template <Probe P>
@@ -610,12 +765,21 @@ std::size_t Allocator<P>::usable_bytes(void *block) {
                    ? foreign::glibc_usable_bytes(address_of(block))
                    : 0;
     }
-    if (span->kind != SpanKind::small)
-        return span->start + span->user_offset == address_of(block) ? span->end() - address_of(block) : 0;
-    if (address_of(block) < span->first_slot()) return 0;
-    const std::uint32_t index = span->slot_of(address_of(block));
-    if (index >= span->slots) return 0;
-    return span->slot(index) + span->slot_bytes() - 1 - address_of(block);
+    if (span->kind != SpanKind::small) {
+        if (span->start + span->user_offset != address_of(block)) return 0;
+    } else {
+        if (address_of(block) < span->first_slot() || span->slot_of(address_of(block)) >= span->slots) return 0;
+    }
+    const std::uintptr_t start =
+        span->kind == SpanKind::small ? span->slot(span->slot_of(address_of(block))) : address_of(block);
+    if constexpr (P::kDiagnostic) {
+        Watched watched;
+        if (is_watched(pointer_to(start)) && find_watched(start, watched)) {
+            watched.user = address_of(block);
+            return P::usable_bytes(watched);
+        }
+    }
+    return (span->kind == SpanKind::small ? start + span->slot_bytes() - 1 : span->end()) - address_of(block);
 }
 
 template <Probe P>
@@ -633,6 +797,9 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
         const std::size_t size_class = header_byte::live_class(header);
         if (size_class < size_classes::kCount && span->kind == SpanKind::small && span->size_class == size_class) {
             usable = size_classes::usable_bytes(size_class);
+        } else if (P::kDiagnostic && header_byte::watched_class(header) < size_classes::kCount &&
+                   genuine(block, header_byte::watched_class(header))) {
+            return move_block(block, usable_bytes(block), bytes);
         } else if (header >= header_byte::kLargeFirst) {
             const Large large = large_header(block);
             if (large.marker == BlockHeader::kAligned ||
@@ -659,6 +826,12 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
         }
     }
 
+    if constexpr (P::kDiagnostic) {
+        if (span != nullptr && span->kind != SpanKind::small && span->watched) {
+            // What the probe knows of the block has to follow its size.
+            if (!P::may_resize(watched_large(span))) return move_block(block, usable, bytes);
+        }
+    }
     // Large enough, and not wastefully so.
     if (bytes <= usable && bytes >= usable / 2) return block;
     if (span != nullptr && span->kind != SpanKind::small && bytes > size_classes::kMaxSmall &&
@@ -677,6 +850,9 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
             if (span->bytes != before) {
                 P::large_freed(cache_.probe, before);
                 P::large_allocated(cache_.probe, span->bytes);
+                if constexpr (P::kDiagnostic) {
+                    if (span->watched) P::resized(watched_large(span), bytes);
+                }
             }
             return block;
         }
@@ -695,6 +871,15 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
     } else {
         std::memcpy(moved, block, kept);
     }
+    deallocate(block);
+    return moved;
+}
+
+template <Probe P>
+void *Allocator<P>::move_block(void *block, std::size_t usable, std::size_t bytes) {
+    void *moved = allocate(bytes);
+    if (moved == nullptr) return nullptr;
+    std::memcpy(moved, block, usable < bytes ? usable : bytes);
     deallocate(block);
     return moved;
 }

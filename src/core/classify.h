@@ -36,7 +36,9 @@ inline Finding classify(const BlockFacts &facts) {
             }
             break;
         case Owner::large:
-            if (facts.at_start) {
+            if (facts.state == SlotState::free_slot) {
+                finding.kind = Kind::double_free;
+            } else if (facts.at_start) {
                 finding.kind = Kind::large_header_corrupt;
                 finding.outcome = HeaderInvalid::recovered;
             } else {

@@ -32,9 +32,17 @@ constexpr std::uint8_t watched(std::size_t size_class) { return static_cast<std:
 // The class of a live, unwatched header; kClasses or more if it is none.
 constexpr std::size_t live_class(std::uint32_t header) { return header ^ kLive; }
 
+// The same of a live and watched one.
+constexpr std::size_t watched_class(std::uint32_t header) { return header ^ kWatched; }
+
 inline std::uint8_t *location(std::uintptr_t block) { return pointer_to<std::uint8_t>(block - 1); }
 inline void store(void *block, std::uint8_t header) { static_cast<std::uint8_t *>(block)[-1] = header; }
 inline std::uint8_t load(const void *block) { return static_cast<const std::uint8_t *>(block)[-1]; }
+
+// Puts a header in place and tells what it was, so that one of several threads gets the old one.
+inline std::uint8_t exchange(void *block, std::uint8_t header) {
+    return __atomic_exchange_n(static_cast<std::uint8_t *>(block) - 1, header, __ATOMIC_ACQ_REL);
+}
 
 // What a guarded load yields where the byte can't be read: no valid header.
 inline constexpr std::uint8_t kUnreadable = 0;

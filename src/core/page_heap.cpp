@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/bits.h"
+#include "core/notes.h"
 
 namespace hakmem {
 
@@ -44,7 +45,8 @@ Span *PageHeap::new_span(SpanKind kind, unsigned bitmap_words) {
     std::memset(static_cast<void *>(span->free_bits), 0, 2 * room * sizeof(std::uint64_t));
     span->size_class = 0;
     span->in_partial = false;
-    span->zeroed = false;
+    span->zeroed = span->watched = false;
+    span->note = {};
     span->user_offset = 0;
     span->slots = span->carved = span->free_count = 0;
     span->words = bitmap_words;
@@ -133,6 +135,7 @@ Span *PageHeap::run_from_units(std::size_t bytes) {
 
 void PageHeap::release(Span *span) {
     LockGuard guard(lock_);
+    if (span->kind == SpanKind::small && span->watched) drop_notes(span);
     gauges_.block_bytes -= span->bytes;
     if (span->kind == SpanKind::mapping) {
         const std::size_t units = units_for(span->bytes);

@@ -9,6 +9,7 @@
 
 #include "base/bits.h"
 #include "core/span.h"
+#include "core/watch.h"
 #include "os/pages.h"
 
 namespace hakmem {
@@ -64,6 +65,8 @@ class PageMap {
 // A unit of 2 MiB cut into spans. Lives out of line; lists and bitmaps belong to the page heap.
 struct Region {
     std::uintptr_t start;
+    // One note a granule of the unit, at the place of a span's pages; made when the first block here is watched.
+    std::atomic<BlockNote *> notes;
     std::atomic<Span *> span_of_page[kPagesInUnit];
 
     static Span *span_at(const Region *region, std::uintptr_t address) {

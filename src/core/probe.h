@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "core/fault.h"
+#include "core/watch.h"
 #include "segment/layout.h"
 
 namespace hakmem {
@@ -24,12 +25,19 @@ using segment::SlowReason;
 // Slot size of each small class, for the reader of the counters.
 using SlotBytes = std::uint32_t[segment::kSizeClasses];
 
+// How a probe hands a block back that it kept (watched_freed): the allocator's function, to be called with no lock
+// held.
+using ReleaseKept = void (*)(const Watched &);
+
 template <class P>
 concept Probe = requires(typename P::ThreadState &state, unsigned size_class, std::size_t bytes, SlowReason reason,
                          MincoreResult mincore, const Finding &finding, const HeapGauges &gauges,
-                         const SlotBytes &slot_bytes) {
+                         const SlotBytes &slot_bytes, ReleaseKept release_kept) {
     // Lives in the thread cache (TLS); all-zero bytes are its valid initial value.
     typename P::ThreadState;
+
+    // Fast path: true if the probe wants to see this allocation of a small block, which then takes the slow path.
+    { P::due(state, size_class) } -> std::same_as<bool>;
 
     // Fast path: a small block was handed out or taken back by its one-byte header.
     {P::allocated(state, size_class)};
@@ -54,11 +62,13 @@ concept Probe = requires(typename P::ThreadState &state, unsigned size_class, st
 
     // Once a process, before anything else here: at the first use of the allocator, which may come before libc's and
     // our own constructors. And at a clean exit; what comes after it is counted all the same.
-    {P::library_started(slot_bytes)};
+    {P::library_started(slot_bytes, release_kept)};
     {P::library_ended()};
 
-    // The thread's first and last use of the allocator. Between them `state` is usable.
+    // The thread's first and last use of the allocator. Between them `state` is usable. `thread_ending` comes first of
+    // the last and may still release what the probe has kept.
     {P::thread_started(state)};
+    {P::thread_ending(state)};
     {P::thread_ended(state)};
 
     // Called about once a refill or flush, with no lock held: the place to look at the control word.
@@ -74,6 +84,26 @@ concept Probe = requires(typename P::ThreadState &state, unsigned size_class, st
 
     // True where every free is to be checked against the span's metadata before it is accepted.
     { P::verify_frees() } -> std::same_as<bool>;
+};
+
+// What a diagnostic policy (kDiagnostic) has beyond a Probe: it watches blocks (watch.h).
+template <class P>
+concept WatchingProbe = Probe<P> && requires(typename P::ThreadState &state, std::size_t bytes, std::size_t size_class,
+                                             const Watched &watched, Family family, Giving giving) {
+    // An allocation that was due, of a small block; and every allocation of a large one.
+    { P::plan(state, bytes, size_class) } -> std::same_as<WatchPlan>;
+    { P::plan_large(state, bytes) } -> std::same_as<WatchPlan>;
+    // The block exists now; `bytes` is what the program asked for.
+    {P::watched(state, watched, bytes, family)};
+    // `user` has moved up inside the block, for alignment.
+    {P::narrowed(watched, bytes)};
+    // The program frees it. True: the probe keeps it out of reuse until it calls ReleaseKept.
+    { P::watched_freed(state, watched, giving) } -> std::same_as<bool>;
+    // What malloc_usable_size says.
+    { P::usable_bytes(watched) } -> std::same_as<std::size_t>;
+    // A large block may be resized in place; and it was, its room is the new one.
+    { P::may_resize(watched) } -> std::same_as<bool>;
+    {P::resized(watched, bytes)};
 };
 
 }  // namespace hakmem

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "core/size_classes.h"
+#include "core/watch.h"
 
 namespace hakmem {
 
@@ -29,7 +30,9 @@ struct Span {
     std::uint8_t size_class;    // small
     bool in_partial;            // small: in its heap's list of spans with room
     bool zeroed;                // run: pages have never been written since the OS gave them
+    bool watched;               // run, mapping: its block is watched; small: some slots have notes
     std::uint32_t user_offset;  // run, mapping: from start to the block's user memory
+    BlockNote note;             // run, mapping: of the block, if watched
     std::uint32_t slots;        // small
     std::uint32_t carved;       // small: slots [0, carved) have been handed out at least once and carry a header
     std::uint32_t free_count;   // small: bits set in free_bits

@@ -28,11 +28,13 @@ using segment::OnError;
 struct Located {
     backtrace::Trace trace;
     std::uint16_t module[backtrace::kMostFrames];
+
+    explicit operator bool() const { return trace.frames != 0; }
 };
 static_assert(backtrace::kMostFrames == segment::kMaxFrames);
 
 void locate(Located &stack) {
-    backtrace::capture(stack.trace, state.options.stack_depth);
+    if (!stack) return;
     if (backtrace::enter()) {
         state.modules.refresh();
         backtrace::leave();
@@ -40,9 +42,11 @@ void locate(Located &stack) {
     for (unsigned i = 0; i < stack.trace.frames; ++i) stack.module[i] = state.modules.find(stack.trace.pc[i]);
 }
 
-// Equal for equal kind and equal stack, also where a library was loaded elsewhere in between.
-std::uint64_t key_of(Kind kind, const Located &stack) {
+// Equal for equal kind and equal stacks, also where a library was loaded elsewhere in between.
+std::uint64_t key_of(Kind kind, const Located &stack, const Evidence &evidence) {
     std::uint64_t key = 0x9E3779B97F4A7C15 * (static_cast<std::uint64_t>(kind) + 1);
+    // Found in passing: the block's own history says which bug it is.
+    if (!stack) key ^= state.stacks.key(evidence.previous_free) + 3 * state.stacks.key(evidence.alloc);
     for (unsigned i = 0; i < stack.trace.frames; ++i) {
         key = (key ^ state.modules.identify(stack.module[i], stack.trace.pc[i])) * 0xBF58476D1CE4E5B9;
         key ^= key >> 31;
@@ -59,16 +63,22 @@ void fill_stack(segment::Stack &out, const Located &stack) {
 }
 
 // Only these come from a write past the end of the block before.
-bool has_suspect(Kind kind) { return kind == Kind::header_overwritten || kind == Kind::large_header_corrupt; }
+bool has_suspect(Kind kind) {
+    return kind == Kind::header_overwritten || kind == Kind::large_header_corrupt ||
+           kind == Kind::redzone_overwritten || kind == Kind::header_write_caught;
+}
 
-void fill_record(IncidentRecord &record, const Finding &finding, const Located &stack) {
+void fill_record(IncidentRecord &record, const Finding &finding, const Evidence &evidence, const Located &stack,
+                 bool bad_free) {
     const BlockFacts &facts = finding.facts;
     record.kind = static_cast<std::uint32_t>(finding.kind);
     record.address = facts.address;
     record.block = facts.block;
     record.offset = facts.block != 0 ? static_cast<std::int64_t>(facts.address - facts.block) : 0;
+    if (evidence.offset_known) record.offset = evidence.offset;
+    record.asked_bytes = evidence.asked_bytes;
     record.slot_bytes = facts.slot_bytes;
-    record.outcome = static_cast<std::uint32_t>(finding.outcome);
+    record.outcome = bad_free ? static_cast<std::uint32_t>(finding.outcome) : segment::kNoOutcome;
     record.level = static_cast<std::uint32_t>(state.level.load());
     record.tid = static_cast<std::uint32_t>(process::thread_id());
     prctl(PR_GET_NAME, record.thread);
@@ -85,12 +95,16 @@ void fill_record(IncidentRecord &record, const Finding &finding, const Located &
         record.suspect_state = static_cast<std::uint32_t>(facts.left_state);
     }
     // The header is the byte before the address.
-    const MemoryDump dump = dump_around(facts.address - 1, state.options.dump_bytes);
+    const std::uintptr_t center = evidence.dump_center != 0 ? evidence.dump_center : facts.address - 1;
+    const MemoryDump dump = dump_around(center, state.options.dump_bytes);
     static_assert(MemoryDump::kMost == segment::kMaxDump);
     record.dump_address = dump.address;
     record.dump_bytes = static_cast<std::uint8_t>(dump.size);
     std::memcpy(record.dump, dump.bytes, dump.size);
-    fill_stack(record.free, stack);
+    fill_stack(evidence.writer != nullptr ? record.writer : record.free, stack);
+    state.stacks.copy(evidence.alloc, record.alloc);
+    state.stacks.copy(evidence.previous_free, record.previous_free);
+    state.stacks.copy(evidence.suspect_alloc, record.suspect_alloc);
 }
 
 void report(const IncidentTable::Result &result, const Finding &finding) {
@@ -117,23 +131,36 @@ void react(const IncidentTable::Result &result, const Finding &finding) {
     }
 }
 
-}  // namespace
-
-void record_bad_free(CounterShard &shard, const Finding &finding) {
-    ++shard.header_invalid[static_cast<unsigned>(finding.outcome)];
-    if (!finding.incident) return;
+void record(CounterShard &shard, const Finding &finding, const Evidence &evidence, bool bad_free) {
     const auto kind = static_cast<unsigned>(finding.kind);
     const std::uint64_t now_ns = process::realtime_ns();
     ++shard.incidents[kind];
     shard.last_incident_ns[kind] = now_ns;
 
     Located stack;
+    if (evidence.writer != nullptr) {
+        stack.trace = *evidence.writer;
+    } else if (!evidence.found_later) {
+        backtrace::capture(stack.trace, state.options.stack_depth);
+        if (stack) ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::bad_free)];
+    }
     locate(stack);
-    if (stack.trace.frames != 0) ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::bad_free)];
-    const IncidentTable::Result result = state.incidents.note(
-        key_of(finding.kind, stack), now_ns, [&](IncidentRecord &record) { fill_record(record, finding, stack); });
+    const IncidentTable::Result result =
+        state.incidents.note(key_of(finding.kind, stack, evidence), now_ns,
+                             [&](IncidentRecord &record) { fill_record(record, finding, evidence, stack, bad_free); });
     if (result.noted == IncidentTable::Noted::dropped) ++shard.incidents_dropped;
     react(result, finding);
+}
+
+}  // namespace
+
+void record_bad_free(CounterShard &shard, const Finding &finding, const Evidence &evidence) {
+    ++shard.header_invalid[static_cast<unsigned>(finding.outcome)];
+    if (finding.incident) record(shard, finding, evidence, true);
+}
+
+void record_incident(CounterShard &shard, const Finding &finding, const Evidence &evidence) {
+    record(shard, finding, evidence, false);
 }
 
 }  // namespace hakmem

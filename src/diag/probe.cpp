@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "core/header_byte.h"
+#include "core/notes.h"
 #include "diag/backtrace.h"
 #include "diag/fault_handler.h"
 #include "diag/incident.h"
@@ -32,8 +34,9 @@ constinit std::atomic<bool> DiagProbe::verify_frees_{false};
 
 void DiagProbe::follow_level() { verify_frees_ = state.level.load() >= segment::Level::verify; }
 
-void DiagProbe::library_started(const SlotBytes &slot_bytes) {
+void DiagProbe::library_started(const SlotBytes &slot_bytes, ReleaseKept release_kept) {
     const Undisturbed undisturbed;
+    Watcher::release_kept = release_kept;
     start_state(slot_bytes);
     follow_level();
     install_fault_handler();
@@ -48,6 +51,12 @@ void DiagProbe::thread_started(ThreadState &thread) {
     thread.shard = state.shards.claim(static_cast<std::uint32_t>(process::thread_id()));
     const std::uint32_t index = state.shards.index_of(thread.shard);
     if (index != 0) state.thread_descriptors[index].store(this_threads_descriptor(), std::memory_order_relaxed);
+    thread.watcher.follow();
+}
+
+void DiagProbe::thread_ending(ThreadState &thread) {
+    const Undisturbed undisturbed;
+    thread.watcher.end(*thread.shard);
 }
 
 void DiagProbe::thread_ended(ThreadState &thread) {
@@ -59,22 +68,50 @@ void DiagProbe::thread_ended(ThreadState &thread) {
     state.shards.release(shard);
 }
 
-void DiagProbe::poll(ThreadState &) {
+void DiagProbe::poll(ThreadState &thread) {
     if (!state.segment) return;
     const std::uint32_t generation =
         std::atomic_ref(state.segment.header().control.generation).load(std::memory_order_relaxed);
-    if (generation == state.control_seen.load(std::memory_order_relaxed)) return;
-    obey_control();
-    follow_level();
+    if (generation != state.control_seen.load(std::memory_order_relaxed)) {
+        obey_control();
+        follow_level();
+    }
+    thread.watcher.follow();
 }
 
 void DiagProbe::heap_changed(const HeapGauges &gauges) {
-    if (state.segment) state.segment.header().gauges = gauges;
+    if (!state.segment) return;
+    HeapGauges all = gauges;
+    all.quarantine_bytes = Quarantine::total_bytes();
+    state.segment.header().gauges = all;
 }
 
+// What the notes of the block and of its left neighbour know about a bad free.
 void DiagProbe::bad_free(ThreadState &thread, const Finding &finding) {
     const Undisturbed undisturbed;
-    record_bad_free(*thread.shard, finding);
+    Finding full = finding;
+    BlockFacts &facts = full.facts;
+    Evidence evidence;
+    Watched watched;
+    const bool noted = facts.block != 0 && find_watched(facts.block, watched);
+    if (noted) {
+        const Note note(watched.note);
+        if (note.state() == Note::State::live) {
+            if (facts.owner == Owner::small) facts.header_expected = header_byte::watched(facts.size_class);
+            evidence.alloc = note.alloc_stack();
+            evidence.asked_bytes = watched.room - note.slack();
+        } else if (note.state() == Note::State::kept) {
+            evidence.alloc = note.alloc_stack();
+            evidence.previous_free = note.free_stack();
+        }
+    }
+    Watched neighbour;
+    if (facts.left_block != 0 && find_watched(facts.left_block, neighbour)) {
+        const Note note(neighbour.note);
+        if (note.state() != Note::State::none) evidence.suspect_alloc = note.alloc_stack();
+    }
+    record_bad_free(*thread.shard, full, evidence);
+    if (noted && finding.outcome == HeaderInvalid::recovered) Watcher::forget(watched);
 }
 
 void DiagProbe::before_fork() {
@@ -87,6 +124,7 @@ void DiagProbe::after_fork_in_parent() { backtrace::after_fork_in_parent(); }
 void DiagProbe::after_fork_in_child(ThreadState &thread) {
     const Undisturbed undisturbed;
     backtrace::after_fork_in_child();
+    thread.watcher.restart_after_fork();
     restart_state_after_fork();
     if (thread.shard != nullptr) thread_started(thread);
 }

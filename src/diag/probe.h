@@ -8,6 +8,7 @@
 
 #include "core/fault.h"
 #include "core/probe.h"
+#include "diag/watch.h"
 #include "segment/layout.h"
 
 namespace hakmem {
@@ -16,7 +17,10 @@ struct DiagProbe {
     static constexpr bool kDiagnostic = true;
     struct ThreadState {
         segment::CounterShard *shard;
+        Watcher watcher;
     };
+
+    static bool due(ThreadState &state, std::size_t size_class) { return state.watcher.due(size_class); }
 
     static void allocated(ThreadState &state, std::size_t size_class) { ++state.shard->allocations[size_class]; }
     static void freed(ThreadState &state, std::size_t size_class) { ++state.shard->frees[size_class]; }
@@ -41,9 +45,10 @@ struct DiagProbe {
 
     static void bad_free(ThreadState &state, const Finding &finding);
 
-    static void library_started(const SlotBytes &slot_bytes);
+    static void library_started(const SlotBytes &slot_bytes, ReleaseKept release_kept);
     static void library_ended();
     static void thread_started(ThreadState &state);
+    static void thread_ending(ThreadState &state);
     static void thread_ended(ThreadState &state);
 
     static void poll(ThreadState &state);
@@ -55,12 +60,27 @@ struct DiagProbe {
 
     static bool verify_frees() { return verify_frees_.load(std::memory_order_relaxed); }
 
+    static WatchPlan plan(ThreadState &state, std::size_t bytes, std::size_t size_class) {
+        return state.watcher.plan(bytes, size_class);
+    }
+    static WatchPlan plan_large(ThreadState &state, std::size_t bytes) { return state.watcher.plan_large(bytes); }
+    static void watched(ThreadState &state, const Watched &watched, std::size_t bytes, Family family) {
+        state.watcher.watched(*state.shard, watched, bytes, family);
+    }
+    static void narrowed(const Watched &watched, std::size_t bytes) { Watcher::narrowed(watched, bytes); }
+    static bool watched_freed(ThreadState &state, const Watched &watched, Giving giving) {
+        return state.watcher.freed(*state.shard, watched, giving);
+    }
+    static std::size_t usable_bytes(const Watched &watched) { return Watcher::usable_bytes(watched); }
+    static bool may_resize(const Watched &watched) { return Watcher::may_resize(watched); }
+    static void resized(const Watched &watched, std::size_t bytes) { Watcher::resized(watched, bytes); }
+
   private:
     static void follow_level();
 
     static constinit std::atomic<bool> verify_frees_;
 };
 
-static_assert(Probe<DiagProbe>);
+static_assert(WatchingProbe<DiagProbe>);
 
 }  // namespace hakmem

@@ -15,7 +15,8 @@ using Line = TextBuffer<700>;
 
 void print_headline(const IncidentRecord &record) {
     Line line;
-    line.put(segment::kKindNames[record.kind]).put(": free of ").hex(record.address);
+    line.put(segment::kKindNames[record.kind]);
+    line.put(record.outcome != segment::kNoOutcome ? ": free of " : ": block ").hex(record.address);
     if (record.region != 0) line.put(" (").put(segment::kAddressRegionNames[record.region]).put(')');
     line.put(" by thread ").decimal(record.tid).put(" '").put_untrusted(record.thread, strnlen(record.thread, 16));
     line.put('\'');
@@ -52,7 +53,10 @@ void print_dump(const IncidentRecord &record) {
     }
 }
 
-void print_stack(const segment::Stack &stack, const ModuleRecord *modules, std::uint32_t module_count) {
+void print_stack(const char *title, const segment::Stack &stack, const ModuleRecord *modules,
+                 std::uint32_t module_count) {
+    if (stack.frames == 0) return;
+    if (title != nullptr) print_line(title);
     for (unsigned i = 0; i < stack.frames && i < segment::kMaxFrames; ++i) {
         Line line;
         line.put("  #").decimal(i).put(' ').hex(stack.pc[i]);
@@ -72,7 +76,11 @@ void print_incident(const IncidentRecord &record, const ModuleRecord *modules, s
     print_block(record);
     print_suspect(record);
     print_dump(record);
-    print_stack(record.free, modules, module_count);
+    print_stack(nullptr, record.free, modules, module_count);
+    print_stack("  written by:", record.writer, modules, module_count);
+    print_stack("  freed before by:", record.previous_free, modules, module_count);
+    print_stack("  allocated by:", record.alloc, modules, module_count);
+    print_stack("  suspect allocated by:", record.suspect_alloc, modules, module_count);
 }
 
 }  // namespace hakmem

@@ -21,7 +21,8 @@ namespace hakmem {
 namespace {
 
 constexpr std::size_t kPage = 4096;
-static_assert(kShardsAt % kPage == 0 && kIncidentsAt % kPage == 0 && kModulesAt % kPage == 0);
+static_assert(kShardsAt % kPage == 0 && kIncidentsAt % kPage == 0 && kModulesAt % kPage == 0 && kStacksAt % kPage == 0);
+static_assert(kSegmentBytes % kPage == 0);
 static_assert(sizeof(segment::IncidentRecord) <= kIncidentBytes);
 
 // The header and the records of the first threads: what every process touches.
@@ -82,6 +83,7 @@ void describe(segment::Header &header) {
     header.shards = {kShardsAt, kShardBytes, kShards};
     header.incidents = {kIncidentsAt, kIncidentBytes, kIncidents};
     header.modules = {kModulesAt, kModuleBytes, kModules};
+    header.stacks = {kStacksAt, kStackRecordBytes, kStacks};
 }
 
 // Writing past RLIMIT_FSIZE would be answered by SIGXFSZ, which ends the program.

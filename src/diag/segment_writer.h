@@ -18,12 +18,16 @@ inline constexpr std::uint32_t kIncidents = 256;
 inline constexpr std::uint32_t kIncidentBytes = 4096;
 inline constexpr std::uint32_t kModules = 512;
 inline constexpr std::uint32_t kModuleBytes = sizeof(segment::ModuleRecord);
+inline constexpr std::uint32_t kStacks = 8192;
+inline constexpr std::uint32_t kStackRecordBytes = sizeof(segment::StackRecord);
 
 inline constexpr std::uint64_t kHeaderBytes = 4096;
 inline constexpr std::uint64_t kShardsAt = kHeaderBytes;
 inline constexpr std::uint64_t kIncidentsAt = kShardsAt + std::uint64_t{kShards} * kShardBytes;
 inline constexpr std::uint64_t kModulesAt = kIncidentsAt + std::uint64_t{kIncidents} * kIncidentBytes;
-inline constexpr std::uint64_t kSegmentBytes = kModulesAt + std::uint64_t{kModules} * kModuleBytes;
+inline constexpr std::uint64_t kStacksAt = kModulesAt + std::uint64_t{kModules} * kModuleBytes;
+// Most of it is a hole of the file until somebody needs it.
+inline constexpr std::uint64_t kSegmentBytes = kStacksAt + std::uint64_t{kStacks} * kStackRecordBytes;
 
 // The segment as its writer sees it.
 struct Segment {
@@ -34,6 +38,7 @@ struct Segment {
     segment::Header &header() const { return *reinterpret_cast<segment::Header *>(base); }
     segment::CounterShard *shards() const { return reinterpret_cast<segment::CounterShard *>(base + kShardsAt); }
     segment::ModuleRecord *modules() const { return reinterpret_cast<segment::ModuleRecord *>(base + kModulesAt); }
+    segment::StackRecord *stacks() const { return reinterpret_cast<segment::StackRecord *>(base + kStacksAt); }
     segment::IncidentRecord &incident(std::uint32_t index) const {
         return *reinterpret_cast<segment::IncidentRecord *>(base + kIncidentsAt +
                                                             std::uint64_t{index} * kIncidentBytes);

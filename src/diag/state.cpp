@@ -21,8 +21,6 @@ using segment::Header;
 using segment::Level;
 using segment::OnError;
 
-constexpr Level kHighestBuilt = Level::verify;
-
 void put_error(Text &line, int error_number) {
     if (error_number == 0) return;
     const char *description = strerrordesc_np(error_number);
@@ -70,7 +68,7 @@ void fill_control(Header &header) {
     header.control.level = static_cast<std::uint32_t>(state.level.load());
     header.control.on_error = static_cast<std::uint32_t>(state.on_error.load());
     header.control.audit_interval_s = state.options.audit_interval_s;
-    header.control.sample_bytes = state.options.sample_bytes;
+    header.control.sample_bytes = state.sample_bytes.load();
     header.level = header.control.level;
     state.control_seen = 0;
 }
@@ -82,15 +80,7 @@ void start_records() {
     state.shards.start(state.segment.header(), state.segment.shards(), kShards, prepare_memory);
     state.incidents.start(state.segment);
     state.modules.start(state.segment.modules(), &state.segment.header().modules_used);
-}
-
-Level built_level(Level asked) {
-    if (asked <= kHighestBuilt) return asked;
-    TextBuffer<128> line;
-    line.put("level ").put(segment::kLevelNames[static_cast<unsigned>(asked)]).put(" is not built yet, using ");
-    line.put(segment::kLevelNames[static_cast<unsigned>(kHighestBuilt)]);
-    print_line(line.c_str());
-    return kHighestBuilt;
+    state.stacks.start(state.segment);
 }
 
 void say_not_built(const Options &options) {
@@ -111,8 +101,9 @@ void start_state(const SlotBytes &slot_bytes) {
         describe_options(print_line, nullptr);
     }
     say_not_built(state.options);
-    state.level = built_level(state.options.level);
+    state.level = state.options.level;
     state.on_error = state.options.on_error;
+    state.sample_bytes = state.options.sample_bytes;
 
     RuntimeDir directory;
     if (!secure) {
@@ -168,11 +159,13 @@ void obey_control() {
     const std::uint32_t level = std::atomic_ref(header.control.level).load(std::memory_order_relaxed);
     const std::uint32_t on_error = std::atomic_ref(header.control.on_error).load(std::memory_order_relaxed);
     if (level <= static_cast<std::uint32_t>(Level::guard)) {
-        const Level built = level < static_cast<std::uint32_t>(kHighestBuilt) ? Level{level} : kHighestBuilt;
-        state.level = built;
-        std::atomic_ref(header.level).store(static_cast<std::uint32_t>(built), std::memory_order_relaxed);
+        state.level = Level{level};
+        std::atomic_ref(header.level).store(level, std::memory_order_relaxed);
     }
     if (on_error <= static_cast<std::uint32_t>(OnError::stop)) state.on_error = OnError{on_error};
+    const std::uint64_t sample_bytes = std::atomic_ref(header.control.sample_bytes).load(std::memory_order_relaxed);
+    if (sample_bytes != 0) state.sample_bytes = sample_bytes;
+    state.changes.fetch_add(1, std::memory_order_release);
     std::atomic_ref(header.control_seen).store(generation, std::memory_order_release);
 }
 

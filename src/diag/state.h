@@ -11,6 +11,7 @@
 #include "diag/options.h"
 #include "diag/segment_writer.h"
 #include "diag/shards.h"
+#include "diag/stack_table.h"
 
 namespace hakmem {
 
@@ -20,10 +21,14 @@ struct State {
     ShardPool shards;
     IncidentTable incidents;
     ModuleMap modules;
+    StackTable stacks;
     // Of the thread that counts in the shard of this index (regions.h).
     std::atomic<std::uintptr_t> thread_descriptors[kShards] = {};
     std::atomic<segment::Level> level{segment::Level::count};
     std::atomic<segment::OnError> on_error{segment::OnError::keep_going};
+    std::atomic<std::uint64_t> sample_bytes{0};
+    // Raised when the above have changed, for threads that keep something of them.
+    std::atomic<std::uint32_t> changes{1};
     std::atomic<std::uint32_t> control_seen{0};
     char runtime_dir[kMaxPath] = {};  // absolute; empty: no telemetry
 };

@@ -9,8 +9,9 @@ struct ProductionProbe {
     static constexpr bool kDiagnostic = false;
     struct ThreadState {};
 
-    static void allocated(ThreadState &, unsigned) {}
-    static void freed(ThreadState &, unsigned) {}
+    static bool due(ThreadState &, std::size_t) { return false; }
+    static void allocated(ThreadState &, std::size_t) {}
+    static void freed(ThreadState &, std::size_t) {}
     static void large_allocated(ThreadState &, std::size_t) {}
     static void large_freed(ThreadState &, std::size_t) {}
     static void freed_by_header16(ThreadState &) {}
@@ -19,9 +20,10 @@ struct ProductionProbe {
     static void mincore_called(ThreadState &, MincoreResult) {}
     // Says on stderr what it saw, once a process.
     static void bad_free(ThreadState &, const Finding &finding);
-    static void library_started(const std::uint32_t (&)[segment::kSizeClasses]) {}
+    static void library_started(const SlotBytes &, ReleaseKept) {}
     static void library_ended() {}
     static void thread_started(ThreadState &) {}
+    static void thread_ending(ThreadState &) {}
     static void thread_ended(ThreadState &) {}
     static void poll(ThreadState &) {}
     static void heap_changed(const HeapGauges &) {}

@@ -95,12 +95,12 @@ struct Control {
     std::uint64_t hunt_fingerprint;
 };
 
-// State of the whole heap, written under the page heap's lock. Gauges, in bytes.
+// State of the whole heap, written under the page heap's lock, but for the last. Gauges, in bytes.
 struct HeapGauges {
     std::uint64_t mapped_bytes;         // address space obtained from the OS for blocks
     std::uint64_t block_bytes;          // of it: spans and runs cut for blocks, in use or free
     std::uint64_t resident_free_bytes;  // of it: whole pages free, not yet given back to the OS
-    std::uint64_t quarantine_bytes;
+    std::uint64_t quarantine_bytes;     // of block_bytes: freed, and held back from reuse
 };
 
 struct Header {
@@ -111,8 +111,7 @@ struct Header {
     Section shards;     // CounterShard; record 0 is nobody's: it takes the counts of threads that found no record
     Section incidents;  // IncidentRecord
     Section modules;    // ModuleRecord
-    Section stacks;     // reserved for `trace`: count 0 until built
-    Section samples;    // reserved for `trace`: count 0 until built
+    Section stacks;     // StackRecord; record 0 is never used
     std::uint64_t pid;
     std::uint64_t start_ticks;  // /proc/PID/stat field 22, clock ticks since boot
     std::uint64_t start_time_ns;
@@ -124,6 +123,7 @@ struct Header {
     std::uint32_t audits_done;     // the audit_request that was last carried out
     std::uint32_t audit_corrupt;   // corrupt headers that audit found
     std::uint32_t shards_used;     // records of `shards` that were ever claimed, record 0 among them
+    std::uint32_t stacks_used;     // records of `stacks` that were ever claimed, record 0 among them
     std::uint32_t child_untold;    // a forked child could make no segment and has said so: its siblings needn't
     HeapGauges gauges;
     Control control;
@@ -166,6 +166,23 @@ struct Stack {
     std::uint16_t module[kMaxFrames];  // index into `modules`, or kNoModule
 };
 inline constexpr std::uint16_t kNoModule = 0xFFFF;
+
+// One distinct stack that allocated a sampled or guarded block, and the heap profile's sums for it: estimates of what
+// all allocations of this stack come to, made unbiased by each sample's weight. Written once and then published by
+// `key`; the sums change by single atomic additions.
+struct alignas(64) StackRecord {
+    std::uint64_t key;  // hash of the frames; 0 until the record may be read
+    std::uint32_t frames;
+    std::uint32_t reserved;
+    std::uint64_t allocated_objects;  // fixed point: 1/256 allocations
+    std::uint64_t allocated_bytes;
+    std::uint64_t freed_objects;
+    std::uint64_t freed_bytes;
+    std::uint64_t pc[kMaxFrames];
+    std::uint16_t module[kMaxFrames];
+};
+inline constexpr unsigned kObjectFractionBits = 8;
+static_assert(sizeof(StackRecord) == 704);
 
 // One distinct incident of this process: equal kind and equal raw free stack raise `count` of the same record, so a
 // bug in a loop can't crowd others out. `sequence` is a seqlock: odd while being written. `count` and `last_ns` change

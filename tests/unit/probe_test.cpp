@@ -54,7 +54,7 @@ class ProbeTest : public ::testing::Test {
             setenv("HAKMEM_RUNTIME_DIR", directory.c_str(), 1);
             setenv("HAKMEM_OPTIONS", options.c_str(), 1);
             setenv("HAKMEM_PROCESS", "a-label", 1);
-            DiagProbe::library_started(kSlots);
+            DiagProbe::library_started(kSlots, nullptr);
             body();
             _exit(::testing::Test::HasFailure() ? kFailedInside : 0);
         }
@@ -208,7 +208,7 @@ TEST_F(ProbeTest, OnErrorStopWaitsForADebugger) {
     if (pid == 0) {
         setenv("HAKMEM_RUNTIME_DIR", directory.c_str(), 1);
         setenv("HAKMEM_OPTIONS", "on_error=stop", 1);
-        DiagProbe::library_started(kSlots);
+        DiagProbe::library_started(kSlots, nullptr);
         DiagProbe::ThreadState thread{};
         DiagProbe::thread_started(thread);
         DiagProbe::bad_free(thread, some_double_free());

@@ -1,0 +1,47 @@
+// Watched blocks: those that a diagnostic policy knows more about than their header says. The allocator only carries
+// the mechanism: it asks the policy at chosen allocations, marks the block (header byte 0xC0 | class, or the span of a
+// large one), keeps a note of 16 bytes for it out of line, and hands the block back to the policy when it is freed.
+// What the note says and what is done about it is the policy's business; production watches nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace hakmem {
+
+// By what family of functions a block was asked for or given back.
+enum class Family : std::uint8_t { malloc, new_object, new_array };
+
+inline constexpr std::size_t kAnyBytes = SIZE_MAX;
+
+// How the program gives a block back: by which function, and with what size (sized delete), if with any.
+struct Giving {
+    Family family = Family::malloc;
+    std::size_t bytes = kAnyBytes;
+};
+
+// What the policy wants for the allocation at hand.
+struct WatchPlan {
+    bool watch = false;
+    bool guard_pages = false;  // put it between pages that can't be touched
+    std::uint32_t slack = 0;   // bytes past the asked size that the program shall not get
+};
+
+// A block's note. Zero when its slot is first cut.
+struct BlockNote {
+    std::uint32_t words[4];
+};
+
+// A watched block as the policy sees it.
+struct Watched {
+    std::uintptr_t user;   // what the program holds
+    std::uintptr_t block;  // start of the memory that the block may use; before `user` only for aligned blocks
+    std::size_t room;      // bytes from `block` to the end of that memory
+    BlockNote *note;
+    bool large;
+    bool guard_pages;
+
+    std::uintptr_t end() const { return block + room; }
+};
+
+}  // namespace hakmem

@@ -1,0 +1,62 @@
+// What the 16 bytes of a watched block's note (core/watch.h) mean here: the only code that packs and unpacks them. All
+// zero: nothing is known.
+#pragma once
+
+#include <cstdint>
+
+#include "core/watch.h"
+
+namespace hakmem {
+
+// Number of a stack in the stack table; 0: unknown.
+using StackId = std::uint32_t;
+
+class Note {
+  public:
+    enum class State : std::uint32_t {
+        none,
+        live,  // the program has it, and its header says watched
+        kept,  // freed, and out of reuse for now
+    };
+
+    explicit Note(BlockNote *note) : words_(note->words) {}
+
+    State state() const { return State{words_[0] >> kStateShift & 3}; }
+    Family family() const { return Family(words_[0] >> kFamilyShift & 3); }
+    StackId alloc_stack() const { return words_[0] & kStackMask; }
+    StackId free_stack() const { return words_[1] & kStackMask; }
+    bool sampled() const { return (words_[1] & kSampled) != 0; }
+    bool filled() const { return (words_[1] & kFilled) != 0; }
+    bool poisoned() const { return (words_[1] & kPoisoned) != 0; }
+    // Of a sampled block: allocations that it stands for (sampling::kWeightBits).
+    std::uint32_t weight() const { return words_[2]; }
+    // Bytes of the block's room behind what was asked for.
+    std::uint32_t slack() const { return words_[3]; }
+
+    void begin(StackId alloc_stack, Family family, bool filled, std::uint32_t weight, std::uint32_t slack) {
+        words_[1] = (weight != 0 ? kSampled : 0) | (filled ? kFilled : 0);
+        words_[2] = weight;
+        words_[3] = slack;
+        words_[0] = alloc_stack | static_cast<std::uint32_t>(family) << kFamilyShift |
+                    static_cast<std::uint32_t>(State::live) << kStateShift;
+    }
+    void set_slack(std::uint32_t slack) { words_[3] = slack; }
+    void set_state(State state) {
+        words_[0] = (words_[0] & ~(3u << kStateShift)) | static_cast<std::uint32_t>(state) << kStateShift;
+    }
+    void keep(StackId free_stack, bool poisoned) {
+        words_[1] = (words_[1] & ~(kStackMask | kPoisoned)) | free_stack | (poisoned ? kPoisoned : 0);
+        set_state(State::kept);
+    }
+
+    static constexpr StackId kMostStacks = 1u << 24;
+
+  private:
+    static constexpr unsigned kStateShift = 24, kFamilyShift = 26;
+    static constexpr std::uint32_t kStackMask = kMostStacks - 1;
+    static constexpr std::uint32_t kSampled = 1u << 24, kFilled = 1u << 25, kPoisoned = 1u << 26;
+
+    std::uint32_t *words_;
+};
+
+}  // namespace hakmem

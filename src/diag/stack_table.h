@@ -1,0 +1,44 @@
+// The distinct stacks of watched blocks, in the segment, each with its share of the heap profile. Lock-free; a stack's
+// number is its record's index and never changes. Full: new stacks get number 0, which stands for "unknown".
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "diag/modules.h"
+#include "diag/note.h"
+#include "diag/segment_writer.h"
+#include "segment/layout.h"
+
+namespace hakmem {
+
+class StackTable {
+  public:
+    // Starts empty on the segment's records. Not thread-safe: at start, and in a fork's child.
+    void start(const Segment &segment);
+
+    // The number of the stack of these return addresses, innermost first. May take the loader's lock.
+    StackId intern(const std::uintptr_t *pc, unsigned frames, ModuleMap &modules);
+
+    // A sampled block of this stack that stands for `weight` others (sampling.h) of `bytes` each comes or goes.
+    void count_allocated(StackId id, std::uint32_t weight, std::uint64_t bytes);
+    void count_freed(StackId id, std::uint32_t weight, std::uint64_t bytes);
+
+    // The stack for a report; no frames if unknown.
+    void copy(StackId id, segment::Stack &out) const;
+
+    // Equal for equal stacks, also over ASLR; 0 if unknown.
+    std::uint64_t key(StackId id) const;
+
+  private:
+    static constexpr std::uint32_t kSlots = 2 * kStacks;
+
+    segment::StackRecord *record(StackId id) const;
+
+    Segment segment_;
+    // Hash (its upper bits) and number in one word. 0: free.
+    std::atomic<std::uint64_t> slots_[kSlots] = {};
+    std::atomic<std::uint32_t> used_{0};
+};
+
+}  // namespace hakmem

@@ -1,0 +1,267 @@
+#include "diag/watch.h"
+
+#include <algorithm>
+
+#include "core/notes.h"
+#include "core/size_classes.h"
+#include "diag/backtrace.h"
+#include "diag/fill.h"
+#include "diag/incident.h"
+#include "diag/process.h"
+#include "diag/state.h"
+#include "diag/undisturbed.h"
+#include "os/pages.h"
+
+namespace hakmem {
+namespace {
+
+using segment::CounterShard;
+using segment::Level;
+
+// What nobody asked for at least, behind every block at `guard`: an overflow that skips a few bytes lands here too.
+constexpr std::uint32_t kLeastSlack = 16;
+
+// Freed samples that `trace` holds back, so that a second free of one still knows the first.
+constexpr std::uint64_t kTraceQuarantineBytes = 256 << 10;
+
+// Blocks above this share of the quarantine would push everything else out: they go back at once.
+constexpr std::uint64_t kLargestShare = 4;
+
+constexpr std::uint32_t kNever = 1u << 30;
+
+StackId capture(CounterShard &shard) {
+    backtrace::Trace trace;
+    backtrace::capture(trace, state.options.stack_depth);
+    if (trace.frames == 0) return 0;
+    ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
+    return state.stacks.intern(trace.pc, trace.frames, state.modules);
+}
+
+std::size_t block_bytes(const Watched &watched) { return watched.large ? watched.room : watched.room + 1; }
+
+std::uint64_t asked_bytes(const Watched &watched, const Note &note) {
+    return watched.end() - note.slack() - watched.user;
+}
+
+std::uint64_t quarantine_limit(Level level) {
+    switch (level) {
+        case Level::guard:
+            return state.options.quarantine_bytes;
+        case Level::trace:
+            return std::min(kTraceQuarantineBytes, state.options.quarantine_bytes);
+        default:
+            return 0;
+    }
+}
+
+Finding finding_of(Kind kind, const Watched &watched) {
+    Finding finding;
+    finding.kind = kind;
+    BlockFacts &facts = finding.facts;
+    facts.address = watched.user;
+    facts.owner = watched.large ? Owner::large : Owner::small;
+    facts.at_start = true;
+    facts.state = SlotState::in_use;
+    facts.block = watched.user;
+    facts.slot_bytes = block_bytes(watched);
+    facts.mapped = true;
+    return finding;
+}
+
+}  // namespace
+
+ReleaseKept Watcher::release_kept = nullptr;
+
+// ---- following the level ----
+
+void Watcher::arm(std::size_t size_class, bool guard) {
+    const std::uint64_t next = remaining_[size_class];
+    armed_[size_class] = guard ? 1 : static_cast<std::uint32_t>(std::min<std::uint64_t>(next, kNever));
+    countdown_[size_class] = armed_[size_class];
+}
+
+void Watcher::follow() {
+    const std::uint32_t changes = state.changes.load(std::memory_order_acquire);
+    if (changes == changes_seen_) return;
+    if (changes_seen_ == 0) {
+        random_.seed(os::process_secret() ^ (static_cast<std::uint64_t>(process::thread_id()) << 32) ^
+                     reinterpret_cast<std::uintptr_t>(this));
+    }
+    changes_seen_ = changes;
+    const Level level = state.level.load();
+    const std::uint64_t mean = state.sample_bytes.load();
+    // The process has no memory: to start again is as good as to go on.
+    for (std::size_t c = 0; c < segment::kSizeClasses; ++c) {
+        remaining_[c] = level >= Level::trace
+                            ? sampling::allocations_to_next(random_, size_classes::kSlotBytes[c], mean)
+                            : kNever;
+        arm(c, level >= Level::guard);
+    }
+    large_remaining_ = sampling::bytes_to_next(random_, mean);
+}
+
+// ---- allocation ----
+
+WatchPlan Watcher::plan(std::size_t, std::size_t size_class) {
+    const Level level = state.level.load(std::memory_order_relaxed);
+    pending_weight_ = 0;
+    remaining_[size_class] -= std::min<std::uint64_t>(armed_[size_class], remaining_[size_class]);
+    if (remaining_[size_class] == 0) {
+        if (level >= Level::trace) {
+            const std::uint32_t bytes = size_classes::kSlotBytes[size_class];
+            const std::uint64_t mean = state.sample_bytes.load(std::memory_order_relaxed);
+            pending_weight_ = sampling::weight(bytes, mean);
+            remaining_[size_class] = sampling::allocations_to_next(random_, bytes, mean);
+        } else {
+            remaining_[size_class] = kNever;
+        }
+    }
+    pending_fill_ = level >= Level::guard;
+    arm(size_class, pending_fill_);
+    return {pending_fill_ || pending_weight_ != 0, false, pending_fill_ ? kLeastSlack : 0};
+}
+
+WatchPlan Watcher::plan_large(std::size_t bytes) {
+    const Level level = state.level.load(std::memory_order_relaxed);
+    pending_weight_ = 0;
+    pending_fill_ = level >= Level::guard;
+    if (level >= Level::trace) {
+        if (large_remaining_ > bytes) {
+            large_remaining_ -= bytes;
+        } else {
+            const std::uint64_t mean = state.sample_bytes.load(std::memory_order_relaxed);
+            pending_weight_ = sampling::weight(bytes, mean);
+            large_remaining_ = sampling::bytes_to_next(random_, mean);
+        }
+    }
+    return {pending_fill_ || pending_weight_ != 0, false, pending_fill_ ? kLeastSlack : 0};
+}
+
+void Watcher::watched(CounterShard &shard, const Watched &watched, std::size_t bytes, Family family) {
+    const Undisturbed undisturbed;
+    const std::uint32_t weight = pending_weight_;
+    const bool filled = pending_fill_;
+    const StackId stack = capture(shard);
+    const auto slack = filled ? static_cast<std::uint32_t>(watched.room - bytes) : 0;
+    Note(watched.note).begin(stack, family, filled, weight, slack);
+    if (filled) fill::put(watched.end() - slack, watched.end(), fill::kSlack);
+    if (weight != 0) state.stacks.count_allocated(stack, weight, block_bytes(watched));
+}
+
+void Watcher::narrowed(const Watched &watched, std::size_t bytes) {
+    Note note(watched.note);
+    if (!note.filled()) return;
+    note.set_slack(static_cast<std::uint32_t>(watched.end() - watched.user - bytes));
+    fill::put(watched.end() - note.slack(), watched.end(), fill::kSlack);
+}
+
+std::size_t Watcher::usable_bytes(const Watched &watched) {
+    const Note note(watched.note);
+    return watched.end() - watched.user - (note.state() == Note::State::live ? note.slack() : 0);
+}
+
+bool Watcher::may_resize(const Watched &watched) { return !Note(watched.note).filled(); }
+
+void Watcher::resized(const Watched &watched, std::size_t) {
+    // Its share of the profile stays what it was when it was sampled.
+    Note(watched.note).set_slack(0);
+}
+
+// ---- free ----
+
+bool Watcher::check_slack(CounterShard &shard, const Watched &watched, bool found_later) {
+    const Note note(watched.note);
+    if (!note.filled()) return true;
+    const std::uintptr_t begin = watched.end() - note.slack();
+    const std::uintptr_t changed = fill::first_changed(begin, watched.end(), fill::kSlack);
+    if (changed == watched.end()) return true;
+    Finding finding = finding_of(Kind::redzone_overwritten, watched);
+    finding.facts.left_block = watched.user;
+    finding.facts.left_state = SlotState::in_use;
+    record_incident(shard, finding,
+                    {.alloc = note.alloc_stack(),
+                     .suspect_alloc = note.alloc_stack(),
+                     .asked_bytes = asked_bytes(watched, note),
+                     .offset_known = true,
+                     .offset = static_cast<std::int64_t>(changed - begin),
+                     .dump_center = changed,
+                     .found_later = found_later});
+    return false;
+}
+
+bool Watcher::check_kept(CounterShard &shard, const Watched &watched) {
+    const Note note(watched.note);
+    if (!note.poisoned()) return true;
+    const std::uintptr_t changed = fill::first_changed(watched.block, watched.end(), fill::kFreed);
+    if (changed == watched.end()) return true;
+    Finding finding = finding_of(Kind::use_after_free_write, watched);
+    finding.facts.state = SlotState::free_slot;
+    record_incident(shard, finding,
+                    {.alloc = note.alloc_stack(),
+                     .previous_free = note.free_stack(),
+                     .asked_bytes = asked_bytes(watched, note),
+                     .offset_known = true,
+                     .offset = static_cast<std::int64_t>(changed - watched.user),
+                     .dump_center = changed,
+                     .found_later = true});
+    return false;
+}
+
+bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) {
+    const Undisturbed undisturbed;
+    Note note(watched.note);
+    if (note.state() != Note::State::live) return false;
+    if (note.filled()) {
+        const bool family_fits = note.family() == giving.family;
+        const std::uint64_t asked = asked_bytes(watched, note);
+        const bool size_fits = giving.bytes == kAnyBytes || giving.bytes == asked;
+        if (!family_fits || !size_fits) {
+            record_incident(shard,
+                            finding_of(family_fits ? Kind::size_mismatch : Kind::alloc_dealloc_mismatch, watched),
+                            {.alloc = note.alloc_stack(), .asked_bytes = asked});
+        }
+        check_slack(shard, watched, false);
+    }
+    if (note.sampled()) state.stacks.count_freed(note.alloc_stack(), note.weight(), block_bytes(watched));
+
+    const Level level = state.level.load(std::memory_order_relaxed);
+    const std::uint64_t limit = quarantine_limit(level);
+    const bool poison = note.filled() && level >= Level::guard;
+    const std::size_t bytes = block_bytes(watched);
+    if (bytes > limit / kLargestShare || !quarantine_.push(watched.user, bytes)) {
+        note.set_state(Note::State::none);
+        return false;
+    }
+    note.keep(capture(shard), poison);
+    if (poison) fill::put(watched.block, watched.end(), fill::kFreed);
+    trim_quarantine(shard, limit);
+    return true;
+}
+
+void Watcher::release_oldest(CounterShard &shard) {
+    const std::uintptr_t block = quarantine_.pop();
+    Watched watched;
+    if (block == 0 || !find_watched(block, watched)) return;
+    check_kept(shard, watched);
+    Note(watched.note).set_state(Note::State::none);
+    release_kept(watched);
+}
+
+void Watcher::trim_quarantine(CounterShard &shard, std::uint64_t most) {
+    // Two for each that comes: bounds that other threads have left behind are reached in time, and no free takes long.
+    for (int i = 0; i < 2 && Quarantine::total_bytes() > most && !quarantine_.empty(); ++i) release_oldest(shard);
+}
+
+void Watcher::forget(const Watched &watched) {
+    Note note(watched.note);
+    if (note.state() != Note::State::live) return;
+    if (note.sampled()) state.stacks.count_freed(note.alloc_stack(), note.weight(), block_bytes(watched));
+    note.set_state(Note::State::none);
+}
+
+void Watcher::end(CounterShard &shard) {
+    while (!quarantine_.empty()) release_oldest(shard);
+    quarantine_.release_memory();
+}
+
+}  // namespace hakmem

@@ -1,0 +1,66 @@
+// The policy behind watched blocks (core/watch.h): which allocations to watch at `trace` and `guard`, what to remember
+// of them, and what to check when they are freed. One Watcher a thread, in its thread cache; all-zero is a valid start.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/probe.h"
+#include "diag/note.h"
+#include "diag/quarantine.h"
+#include "diag/sampling.h"
+#include "segment/layout.h"
+
+namespace hakmem {
+
+class Watcher {
+  public:
+    // Fast path. True when the allocation is due to be looked at.
+    bool due(std::size_t size_class) { return --countdown_[size_class] == 0; }
+
+    // Follows the level in force. Called in slow paths; cheap when nothing has changed.
+    void follow();
+
+    WatchPlan plan(std::size_t bytes, std::size_t size_class);
+    WatchPlan plan_large(std::size_t bytes);
+    void watched(segment::CounterShard &shard, const Watched &watched, std::size_t bytes, Family family);
+    static void narrowed(const Watched &watched, std::size_t bytes);
+    bool freed(segment::CounterShard &shard, const Watched &watched, Giving giving);
+    static std::size_t usable_bytes(const Watched &watched);
+    static bool may_resize(const Watched &watched);
+    static void resized(const Watched &watched, std::size_t bytes);
+
+    // A bad free that was repaired: what was known of the block ends here.
+    static void forget(const Watched &watched);
+
+    // The thread ends: everything it kept goes back.
+    void end(segment::CounterShard &shard);
+
+    void restart_after_fork() { quarantine_.restart_after_fork(); }
+
+    const Quarantine &quarantine() const { return quarantine_; }
+
+    // Checks a block in quarantine. True if it is as it was left.
+    static bool check_kept(segment::CounterShard &shard, const Watched &watched);
+    // Checks the slack of a live block.
+    static bool check_slack(segment::CounterShard &shard, const Watched &watched, bool found_later);
+
+    static ReleaseKept release_kept;
+
+  private:
+    void arm(std::size_t size_class, bool guard);
+    void release_oldest(segment::CounterShard &shard);
+    void trim_quarantine(segment::CounterShard &shard, std::uint64_t most);
+
+    std::uint32_t countdown_[segment::kSizeClasses] = {};
+    std::uint32_t armed_[segment::kSizeClasses] = {};      // where the countdown started
+    std::uint64_t remaining_[segment::kSizeClasses] = {};  // allocations to the next sample when it did
+    std::uint64_t large_remaining_ = 0;                    // bytes
+    sampling::Random random_;
+    std::uint32_t changes_seen_ = 0;
+    std::uint32_t pending_weight_ = 0;  // of the block that plan has chosen and watched will get
+    bool pending_fill_ = false;
+    Quarantine quarantine_;
+};
+
+}  // namespace hakmem
