@@ -167,12 +167,12 @@ class Allocator {
     static void end_thread(Cache &cache);
     static void thread_exit_destructor(void *round);
 
-    // Ends a thread again that was set up once more after its end.
+    // Ends a thread again that was set up once more after its end. Slow paths nest: the innermost does it.
     struct AfterEnd {
         Cache &cache;
         bool ended;
         ~AfterEnd() {
-            if (ended) end_thread(cache);
+            if (ended && cache.heap != nullptr) end_thread(cache);
         }
     };
 
@@ -550,9 +550,6 @@ void Allocator<P>::deallocate_watched(void *user, void *block, std::size_t size_
 template <Probe P>
 void Allocator<P>::release_kept(const Watched &watched) {
     if constexpr (P::kDiagnostic) {
-        Cache &cache = cache_;
-        AfterEnd after{cache, cache.ended};
-        if (cache.heap == nullptr && !start_thread(cache)) return;
         Span *span = page_map.span_of(watched.block);
         if (span == nullptr) return;
         if (watched.large)

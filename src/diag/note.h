@@ -30,6 +30,8 @@ class Note {
     bool poisoned() const { return (words_[1] & kPoisoned) != 0; }
     // Of a sampled block: allocations that it stands for (sampling::kWeightBits).
     std::uint32_t weight() const { return words_[2]; }
+    // Bytes from the block's start to the user's memory: more than 0 only for aligned blocks.
+    std::uint32_t user_offset() const { return (words_[1] >> kOffsetShift & 0x3FF) * 16; }
     // Bytes of the block's room behind what was asked for.
     std::uint32_t slack() const { return words_[3]; }
 
@@ -41,6 +43,9 @@ class Note {
                     static_cast<std::uint32_t>(State::live) << kStateShift;
     }
     void set_slack(std::uint32_t slack) { words_[3] = slack; }
+    void set_user_offset(std::uintptr_t offset) {
+        words_[1] = (words_[1] & ~(0x3FFu << kOffsetShift)) | static_cast<std::uint32_t>(offset / 16) << kOffsetShift;
+    }
     void set_state(State state) {
         words_[0] = (words_[0] & ~(3u << kStateShift)) | static_cast<std::uint32_t>(state) << kStateShift;
     }
@@ -49,12 +54,12 @@ class Note {
         set_state(State::kept);
     }
 
-    static constexpr StackId kMostStacks = 1u << 24;
+    static constexpr StackId kMostStacks = 1u << 16;
 
   private:
-    static constexpr unsigned kStateShift = 24, kFamilyShift = 26;
+    static constexpr unsigned kStateShift = 16, kFamilyShift = 18, kOffsetShift = 20;
     static constexpr std::uint32_t kStackMask = kMostStacks - 1;
-    static constexpr std::uint32_t kSampled = 1u << 24, kFilled = 1u << 25, kPoisoned = 1u << 26;
+    static constexpr std::uint32_t kSampled = 1u << 16, kFilled = 1u << 17, kPoisoned = 1u << 18;
 
     std::uint32_t *words_;
 };

@@ -27,6 +27,9 @@ constexpr std::uint64_t kTraceQuarantineBytes = 256 << 10;
 // Blocks above this share of the quarantine would push everything else out: they go back at once.
 constexpr std::uint64_t kLargestShare = 4;
 
+// Large alignments leave more room behind a block than is worth filling.
+constexpr std::size_t kMostSlack = 64 << 10;
+
 constexpr std::uint32_t kNever = 1u << 30;
 
 StackId capture(CounterShard &shard) {
@@ -142,7 +145,7 @@ void Watcher::watched(CounterShard &shard, const Watched &watched, std::size_t b
     const std::uint32_t weight = pending_weight_;
     const bool filled = pending_fill_;
     const StackId stack = capture(shard);
-    const auto slack = filled ? static_cast<std::uint32_t>(watched.room - bytes) : 0;
+    const auto slack = filled ? static_cast<std::uint32_t>(std::min(watched.room - bytes, kMostSlack)) : 0;
     Note(watched.note).begin(stack, family, filled, weight, slack);
     if (filled) fill::put(watched.end() - slack, watched.end(), fill::kSlack);
     if (weight != 0) state.stacks.count_allocated(stack, weight, block_bytes(watched));
@@ -150,6 +153,7 @@ void Watcher::watched(CounterShard &shard, const Watched &watched, std::size_t b
 
 void Watcher::narrowed(const Watched &watched, std::size_t bytes) {
     Note note(watched.note);
+    note.set_user_offset(watched.user - watched.block);
     if (!note.filled()) return;
     note.set_slack(static_cast<std::uint32_t>(watched.end() - watched.user - bytes));
     fill::put(watched.end() - note.slack(), watched.end(), fill::kSlack);
@@ -192,16 +196,20 @@ bool Watcher::check_slack(CounterShard &shard, const Watched &watched, bool foun
 bool Watcher::check_kept(CounterShard &shard, const Watched &watched) {
     const Note note(watched.note);
     if (!note.poisoned()) return true;
-    const std::uintptr_t changed = fill::first_changed(watched.block, watched.end(), fill::kFreed);
+    // A 16-byte header before the user's memory stands as it was.
+    const std::uintptr_t user = watched.block + note.user_offset();
+    const std::uintptr_t changed = fill::first_changed(user, watched.end(), fill::kFreed);
     if (changed == watched.end()) return true;
-    Finding finding = finding_of(Kind::use_after_free_write, watched);
+    Watched whole = watched;
+    whole.user = user;
+    Finding finding = finding_of(Kind::use_after_free_write, whole);
     finding.facts.state = SlotState::free_slot;
     record_incident(shard, finding,
                     {.alloc = note.alloc_stack(),
                      .previous_free = note.free_stack(),
-                     .asked_bytes = asked_bytes(watched, note),
+                     .asked_bytes = asked_bytes(whole, note),
                      .offset_known = true,
-                     .offset = static_cast<std::int64_t>(changed - watched.user),
+                     .offset = static_cast<std::int64_t>(changed - user),
                      .dump_center = changed,
                      .found_later = true});
     return false;
@@ -228,12 +236,12 @@ bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) 
     const std::uint64_t limit = quarantine_limit(level);
     const bool poison = note.filled() && level >= Level::guard;
     const std::size_t bytes = block_bytes(watched);
-    if (bytes > limit / kLargestShare || !quarantine_.push(watched.user, bytes)) {
+    if (bytes > limit / kLargestShare || !quarantine_.push(watched.block, bytes)) {
         note.set_state(Note::State::none);
         return false;
     }
     note.keep(capture(shard), poison);
-    if (poison) fill::put(watched.block, watched.end(), fill::kFreed);
+    if (poison) fill::put(watched.user, watched.end(), fill::kFreed);
     trim_quarantine(shard, limit);
     return true;
 }
