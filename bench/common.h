@@ -2,8 +2,6 @@
 // line of results. The programs call plain malloc and free, so that any allocator can be preloaded.
 #pragma once
 
-#include <sys/resource.h>
-
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -40,10 +38,16 @@ inline double seconds() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+// Of this program alone: getrusage's figure starts with what the parent had before exec.
 inline long peak_rss_kib() {
-    rusage usage{};
-    getrusage(RUSAGE_SELF, &usage);
-    return usage.ru_maxrss;
+    std::FILE *file = std::fopen("/proc/self/status", "re");
+    long peak = 0;
+    char line[256];
+    while (file != nullptr && peak == 0 && std::fgets(line, sizeof line, file) != nullptr) {
+        if (std::strncmp(line, "VmHWM:", 6) == 0) peak = std::strtol(line + 6, nullptr, 10);
+    }
+    if (file != nullptr) std::fclose(file);
+    return peak;
 }
 
 // RSS now, from /proc, without stdio's buffer of its own.
