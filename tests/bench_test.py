@@ -1,0 +1,56 @@
+"""bench/compare runs every program under every allocator and prints whole tables. Nothing here is timed."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+import tempfile
+import pathlib
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import harness  # noqa: E402
+
+COMPARE = harness.SOURCE / "bench" / "compare"
+
+
+def compare(*arguments):
+    return subprocess.run([COMPARE, "--build", harness.BUILD, *arguments], capture_output=True, text=True, timeout=600)
+
+
+class Compare(unittest.TestCase):
+    def test_every_program_under_every_allocator(self):
+        names = compare("--list").stdout.splitlines()
+        self.assertGreater(len(names), 15)
+        with tempfile.TemporaryDirectory() as folder:
+            medians = pathlib.Path(folder) / "medians.json"
+            run = compare("--tiny", "--runs", "1", "--levels", "count,guard", "--json", medians)
+            self.assertEqual(run.returncode, 0, run.stderr)
+            results = json.loads(medians.read_text())
+        self.assertEqual(list(results), names)
+        allocators = {"glibc", "jemalloc", "tcmalloc", "mimalloc", "hakmem", "count", "guard"}
+        for name, row in results.items():
+            self.assertEqual(set(row), allocators, name)
+            for median in row.values():
+                self.assertGreater(median["rate"], 0)
+                self.assertGreater(median["rss"], 0)
+        # Three tables, a line a program and one of means in each; the means are of the figures printed.
+        for name in names:
+            self.assertEqual(len(re.findall(rf"(?m)^\| {re.escape(name)} +\|", run.stdout)), 3, name)
+        means = re.search(r"(?m)^\| \*\*geometric mean\*\* .*$", run.stdout)[0].split("|")
+        time = math.prod(row["hakmem"]["rate"] / row["guard"]["rate"] for row in results.values()) ** (1 / len(results))
+        self.assertAlmostEqual(float(means[4]), time, delta=0.006)
+
+    def test_wrong_use(self):
+        for arguments, word in ((["--only", "nothing"], "no program matches"), (["--levels", "loud"], "loud"),
+                                (["--runs", "0"], "--runs"), (["--library", "x=/nowhere"], "--library"),
+                                (["--build", "/nowhere"], "build first")):
+            run = compare(*arguments)
+            self.assertNotEqual(run.returncode, 0)
+            self.assertIn(word, run.stderr)
+            self.assertNotIn("Traceback", run.stderr)
+
+
+if __name__ == "__main__":
+    harness.main()
