@@ -107,7 +107,7 @@ Span *PageHeap::run_from_units(std::size_t bytes) {
     const std::size_t units = units_for(bytes);
     Span *span = new_span(SpanKind::mapping, 0);
     if (span == nullptr) return nullptr;
-    bool stale = false;
+    std::size_t resident = 0;
     std::uintptr_t start = 0;
     if (bytes > kDirectBytes) {
         start = address_of(os::map(bytes, kUnitBytes));
@@ -117,7 +117,7 @@ Span *PageHeap::run_from_units(std::size_t bytes) {
         }
         if (start != 0) gauges_.mapped_bytes += bytes;
     } else {
-        start = take_units(units, stale);
+        start = take_units(units, resident);
     }
     if (start == 0) {
         drop_span(span);
@@ -125,7 +125,7 @@ Span *PageHeap::run_from_units(std::size_t bytes) {
     }
     span->start = start;
     span->bytes = bytes;
-    span->zeroed = !stale;
+    span->zeroed = resident == 0;
     page_map.set(start, units, address_of(span) | PageMap::Entry::kSpan);
     gauges_.block_bytes += bytes;
     decay(false);
@@ -144,7 +144,7 @@ void PageHeap::release(Span *span) {
             os::unmap(pointer_to(span->start), span->bytes);
             gauges_.mapped_bytes -= span->bytes;
         } else {
-            give_units(span->start, units, true);
+            give_units(span->start, units, span->bytes);
         }
     } else {
         auto *region = static_cast<ManagedRegion *>(page_map.find(span->start).region());
@@ -188,7 +188,7 @@ void PageHeap::shrink_in_place(Span *span, std::size_t bytes) {
     } else {
         if (span->bytes > kDirectBytes) return;
         const std::size_t have = units_for(span->bytes), want = units_for(bytes);
-        if (want < have) give_units(span->start + want * kUnitBytes, have - want, true);
+        if (want < have) give_units(span->start + want * kUnitBytes, have - want, span->bytes - want * kUnitBytes);
     }
     gauges_.block_bytes -= span->bytes - bytes;
     span->bytes = bytes;
@@ -227,12 +227,19 @@ void PageHeap::give_pages(ManagedRegion *region, unsigned first, unsigned pages)
         rebucket(region);
 }
 
-// The fullest kind of region that fits.
+// The fullest kind of region that fits; among the first of them one that has resident pages for all of it.
 PageHeap::ManagedRegion *PageHeap::find_region(unsigned pages) {
+    constexpr unsigned kMostLooks = 16;
+    ManagedRegion *first = nullptr;
+    unsigned looks = 0;
     for (unsigned bucket = bucket_of(pages); bucket < kBuckets; ++bucket)
-        for (ManagedRegion *region = buckets_[bucket]; region != nullptr; region = region->next)
-            if (region->longest >= pages) return region;
-    return nullptr;
+        for (ManagedRegion *region = buckets_[bucket]; region != nullptr; region = region->next) {
+            if (region->longest < pages) continue;
+            if (first == nullptr) first = region;
+            if (region->stale_pages >= pages && region->stale.find_run(pages) != region->stale.kNone) return region;
+            if (++looks == kMostLooks) return first;
+        }
+    return first;
 }
 
 PageHeap::ManagedRegion *PageHeap::new_region() {
@@ -243,8 +250,8 @@ PageHeap::ManagedRegion *PageHeap::new_region() {
         region = static_cast<ManagedRegion *>(arena_.allocate(sizeof(ManagedRegion)));
         if (region == nullptr) return nullptr;
     }
-    bool stale = false;
-    const std::uintptr_t start = take_units(1, stale);
+    std::size_t resident = 0;
+    const std::uintptr_t start = take_units(1, resident);
     if (start == 0) {
         region->next = free_regions_;
         free_regions_ = region;
@@ -257,7 +264,7 @@ PageHeap::ManagedRegion *PageHeap::new_region() {
     region->stale_pages = 0;
     region->prev = region->next = nullptr;
     region->in_bucket = region->in_stale = false;
-    if (stale) {
+    if (resident != 0) {
         region->stale.set(0, kPagesInUnit);
         region->stale_pages = kPagesInUnit;
         gauges_.resident_free_bytes += kUnitBytes;
@@ -274,9 +281,9 @@ void PageHeap::retire_region(ManagedRegion *region) {
     unbucket(region);
     delist_stale(region);
     gauges_.resident_free_bytes -= region->stale_pages * os::kPageBytes;
-    const bool stale = region->stale_pages != 0;
+    const std::size_t resident = region->stale_pages * os::kPageBytes;
     region->stale_pages = 0;
-    give_units(region->start, 1, stale);
+    give_units(region->start, 1, resident);
     region->next = free_regions_;
     free_regions_ = region;
 }
@@ -338,14 +345,23 @@ void PageHeap::delist_stale(ManagedRegion *region) {
 
 void PageHeap::remove_extent(std::size_t index) { extents_[index] = extents_[--extent_count_]; }
 
-void PageHeap::insert_extent(std::uintptr_t start, std::size_t units, bool stale, std::uint64_t since_ms) {
+std::size_t PageHeap::Extent::cut(std::size_t count) {
+    const std::size_t share = units == count ? resident : resident / units * count;
+    start += count * kUnitBytes;
+    units -= count;
+    resident -= share;
+    return share;
+}
+
+void PageHeap::insert_extent(std::uintptr_t start, std::size_t units, std::size_t resident, std::uint64_t since_ms) {
     for (std::size_t i = 0; i < extent_count_;) {
         Extent &extent = extents_[i];
         const bool before = extent.start + extent.units * kUnitBytes == start;
         const bool after = start + units * kUnitBytes == extent.start;
-        if (extent.stale == stale && (before || after)) {
+        if (extent.stale() == (resident != 0) && (before || after)) {
             if (before) start = extent.start;
             units += extent.units;
+            resident += extent.resident;
             if (extent.since_ms < since_ms) since_ms = extent.since_ms;
             remove_extent(i);
             i = 0;
@@ -368,7 +384,7 @@ void PageHeap::insert_extent(std::uintptr_t start, std::size_t units, bool stale
         extents_ = bigger;
         extent_room_ = room;
     }
-    extents_[extent_count_++] = {start, units, stale, since_ms};
+    extents_[extent_count_++] = {start, units, resident, since_ms};
 }
 
 bool PageHeap::map_units(std::size_t units) {
@@ -387,27 +403,25 @@ bool PageHeap::map_units(std::size_t units) {
     page_map.set(start, wanted, PageMap::Entry::kFreeUnit);
     if (grow_units_ < kMaxGrowUnits) grow_units_ *= 2;
     gauges_.mapped_bytes += wanted * kUnitBytes;
-    insert_extent(start, wanted, false, 0);
+    insert_extent(start, wanted, 0, 0);
     return true;
 }
 
-std::uintptr_t PageHeap::take_units(std::size_t units, bool &stale) {
+std::uintptr_t PageHeap::take_units(std::size_t units, std::size_t &resident) {
     for (int attempt = 0; attempt < 2; ++attempt) {
         // Best fit, stale before fresh.
         std::size_t best = extent_count_;
         for (std::size_t i = 0; i < extent_count_; ++i) {
             if (extents_[i].units < units) continue;
-            if (best == extent_count_ || (extents_[i].stale && !extents_[best].stale) ||
-                (extents_[i].stale == extents_[best].stale && extents_[i].units < extents_[best].units))
+            if (best == extent_count_ || (extents_[i].stale() && !extents_[best].stale()) ||
+                (extents_[i].stale() == extents_[best].stale() && extents_[i].units < extents_[best].units))
                 best = i;
         }
         if (best != extent_count_) {
             Extent &extent = extents_[best];
             const std::uintptr_t start = extent.start;
-            stale = extent.stale;
-            if (stale) gauges_.resident_free_bytes -= units * kUnitBytes;
-            extent.start += units * kUnitBytes;
-            extent.units -= units;
+            resident = extent.cut(units);
+            gauges_.resident_free_bytes -= resident;
             if (extent.units == 0) remove_extent(best);
             return start;
         }
@@ -420,19 +434,17 @@ bool PageHeap::take_units_at(std::uintptr_t start, std::size_t units) {
     for (std::size_t i = 0; i < extent_count_; ++i) {
         Extent &extent = extents_[i];
         if (extent.start != start || extent.units < units) continue;
-        if (extent.stale) gauges_.resident_free_bytes -= units * kUnitBytes;
-        extent.start += units * kUnitBytes;
-        extent.units -= units;
+        gauges_.resident_free_bytes -= extent.cut(units);
         if (extent.units == 0) remove_extent(i);
         return true;
     }
     return false;
 }
 
-void PageHeap::give_units(std::uintptr_t start, std::size_t units, bool stale) {
+void PageHeap::give_units(std::uintptr_t start, std::size_t units, std::size_t resident) {
     page_map.set(start, units, PageMap::Entry::kFreeUnit);
-    if (stale) gauges_.resident_free_bytes += units * kUnitBytes;
-    insert_extent(start, units, stale, os::coarse_milliseconds());
+    gauges_.resident_free_bytes += resident;
+    insert_extent(start, units, resident, os::coarse_milliseconds());
 }
 
 // ---- the way back to the OS ----
@@ -461,15 +473,21 @@ bool PageHeap::discard_extent(std::size_t index) {
         extents_[index].since_ms = os::coarse_milliseconds();
         return false;
     }
-    gauges_.resident_free_bytes -= extent.units * kUnitBytes;
+    gauges_.resident_free_bytes -= extent.resident;
     remove_extent(index);
-    insert_extent(extent.start, extent.units, false, 0);
+    insert_extent(extent.start, extent.units, 0, 0);
     return true;
 }
 
+std::size_t PageHeap::resident_cap() const {
+    const std::size_t share = gauges_.block_bytes;
+    const std::size_t least = peak_block_bytes_ < kLargeHeap ? kLeastCap : kLeastCapOfLarge;
+    return share > least ? share : least;
+}
+
 void PageHeap::decay(bool everything) {
-    const std::size_t share = gauges_.block_bytes / 8;
-    const std::size_t cap = share > kResidentCap ? share : kResidentCap;
+    if (gauges_.block_bytes > peak_block_bytes_) peak_block_bytes_ = gauges_.block_bytes;
+    const std::size_t cap = resident_cap();
     if (gauges_.resident_free_bytes == 0) return;
     const std::uint64_t now = os::coarse_milliseconds();
     const bool over = gauges_.resident_free_bytes > cap;
@@ -478,7 +496,7 @@ void PageHeap::decay(bool everything) {
 
     const auto due = [&](std::uint64_t since_ms) { return everything || since_ms + kDecayMs <= now; };
     for (std::size_t i = 0; i < extent_count_;) {
-        if (extents_[i].stale && due(extents_[i].since_ms) && discard_extent(i))
+        if (extents_[i].stale() && due(extents_[i].since_ms) && discard_extent(i))
             i = 0;
         else
             ++i;
@@ -497,7 +515,7 @@ void PageHeap::decay(bool everything) {
         before = gauges_.resident_free_bytes;
         std::size_t best = extent_count_;
         for (std::size_t i = 0; i < extent_count_; ++i)
-            if (extents_[i].stale && (best == extent_count_ || extents_[i].units > extents_[best].units)) best = i;
+            if (extents_[i].stale() && (best == extent_count_ || extents_[i].resident > extents_[best].resident)) best = i;
         if (best != extent_count_)
             discard_extent(best);
         else if (stale_head_ != nullptr)

@@ -49,11 +49,14 @@ class PageHeap {
     static constexpr unsigned kBuckets = 10;  // by log2 of a region's longest free run
     static constexpr std::uint64_t kDecayMs = 1000;
     static constexpr std::uint64_t kDecayCheckMs = 100;
-    static constexpr std::size_t kResidentCap = std::size_t{64} << 20;
+    // Free memory that stays resident: half of what is in use, as a program that replaces its blocks asks for it again;
+    // and at least this, less once the heap has been large, so that most of a large burst goes back at once.
+    static constexpr std::size_t kLeastCap = std::size_t{96} << 20, kLeastCapOfLarge = std::size_t{64} << 20;
+    static constexpr std::size_t kLargeHeap = std::size_t{512} << 20;
     // From this size of the heap on, regions are worth huge pages: one fault instead of 512, and the memory that a
     // region's untouched pages waste no longer weighs. Blocks of whole units are left alone: programs reserve large
     // buffers that they never fill.
-    static constexpr std::size_t kHugePageFloor = std::size_t{32} << 20;
+    static constexpr std::size_t kHugePageFloor = std::size_t{256} << 20;
     static constexpr std::size_t kFirstGrowUnits = 2, kMaxGrowUnits = 32;
 
     // A Region with what only the page heap may touch.
@@ -69,12 +72,16 @@ class PageHeap {
         bool in_bucket, in_stale;
     };
 
-    // Whole free units, neighbours merged when both are stale or both fresh.
+    // Whole free units, neighbours merged when both are stale or both fresh. A stale one holds old contents on an
+    // estimated `resident` bytes; a fresh one on none.
     struct Extent {
         std::uintptr_t start;
         std::size_t units;
-        bool stale;
+        std::size_t resident;
         std::uint64_t since_ms;
+        bool stale() const { return resident != 0; }
+        // Cuts the first `count` units off; what they hold.
+        std::size_t cut(std::size_t count);
     };
 
     Span *new_span(SpanKind kind, unsigned bitmap_words);
@@ -92,16 +99,17 @@ class PageHeap {
     void discard_region(ManagedRegion *region);
     void retire_region(ManagedRegion *region);
 
-    // Units from the free extents or the OS; `stale` tells whether they hold old contents. 0 if memory is short.
-    std::uintptr_t take_units(std::size_t units, bool &stale);
+    // Units from the free extents or the OS; `resident` tells how much of them holds old contents. 0 if memory is short.
+    std::uintptr_t take_units(std::size_t units, std::size_t &resident);
     bool take_units_at(std::uintptr_t start, std::size_t units);
-    void give_units(std::uintptr_t start, std::size_t units, bool stale);
+    void give_units(std::uintptr_t start, std::size_t units, std::size_t resident);
     bool map_units(std::size_t units);
-    void insert_extent(std::uintptr_t start, std::size_t units, bool stale, std::uint64_t since_ms);
+    void insert_extent(std::uintptr_t start, std::size_t units, std::size_t resident, std::uint64_t since_ms);
     void remove_extent(std::size_t index);
     bool discard_extent(std::size_t index);
 
     void decay(bool everything);
+    std::size_t resident_cap() const;
     void changed() {
         if (on_change != nullptr) on_change(gauges_);
     }
@@ -117,6 +125,7 @@ class PageHeap {
     std::size_t grow_units_ = 0;
     std::uint64_t next_decay_ms_ = 0;
     segment::HeapGauges gauges_ = {};
+    std::size_t peak_block_bytes_ = 0;
 };
 
 extern constinit PageHeap page_heap;
