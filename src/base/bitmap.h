@@ -48,9 +48,9 @@ struct Bitmap {
     unsigned next_set(unsigned from) const { return next(from, 0); }
     unsigned next_clear(unsigned from) const { return next(from, ~std::uint64_t{0}); }
 
-    // Start of the first run of `count` set bits; kNone if none.
-    unsigned find_run(unsigned count) const {
-        for (unsigned begin = next_set(0); begin + count <= Bits;) {
+    // Start of the first run of `count` set bits at or after `from`; kNone if none.
+    unsigned find_run(unsigned count, unsigned from = 0) const {
+        for (unsigned begin = next_set(from); begin + count <= Bits;) {
             const unsigned end = next_clear(begin);
             if (end - begin >= count) return begin;
             begin = next_set(end);

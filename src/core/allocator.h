@@ -16,6 +16,7 @@
 #include "core/block_header.h"
 #include "core/classify.h"
 #include "core/foreign.h"
+#include "core/guarded_pages.h"
 #include "core/header_byte.h"
 #include "core/heap.h"
 #include "core/notes.h"
@@ -111,6 +112,7 @@ class Allocator {
     // Sends the calling thread's next free to the slow path, and so to the probe. Safe in a signal handler.
     static void interrupt() {
         if (cache_.heap == nullptr) return;
+        cache_.verifying = false;
         for (unsigned c = 0; c < size_classes::kCount; ++c) cache_.floor[c] = pointer_to<void *>(~std::uintptr_t{0});
     }
 
@@ -131,11 +133,14 @@ class Allocator {
 
     [[gnu::noinline, gnu::cold]] static void *allocate_slow(std::size_t bytes, std::size_t size_class, Family family);
     [[gnu::noinline]] static void *allocate_watched(std::size_t bytes, Family family);
+    static WatchPlan plan_for(std::size_t bytes);
+    static void *allocate_planned(const WatchPlan &plan, std::size_t bytes, Family family);
     [[gnu::noinline]] static void *allocate_large(std::size_t bytes, std::size_t alignment, Family family,
                                                   bool *zeroed = nullptr);
     [[gnu::noinline, gnu::cold]] static void deallocate_page_aligned(void *block, Giving giving);
     [[gnu::noinline]] static void deallocate_other(void *block, std::uint32_t header, Giving giving);
-    [[gnu::noinline, gnu::cold]] static void deallocate_slow(void *block, std::size_t size_class);
+    [[gnu::noinline]] static void deallocate_slow(void *block, std::size_t size_class);
+    [[gnu::noinline, gnu::cold]] static void deallocate_slower(void *block, std::size_t size_class);
     [[gnu::noinline, gnu::cold]] static bool handle_bad_free(void *block);
 
     static void *pop(Cache &cache, std::size_t size_class);
@@ -148,6 +153,11 @@ class Allocator {
     static void report_misfits(Cache &cache, std::size_t size_class, const Misfits &misfits);
     static bool genuine(void *block, std::size_t size_class);
     static bool is_watched(void *slot);
+    static void *allocate_guarded(std::size_t bytes, std::size_t alignment, const WatchPlan &plan, Family family);
+    static void *allocate_aligned_watched(std::size_t alignment, std::size_t bytes, std::size_t whole, Family family);
+    static void *align_in_slot(void *slot, std::size_t alignment, std::size_t bytes);
+    static void mark_guarded(void *block);
+    static void deallocate_guarded(Span *span, Giving giving);
     static void *move_block(void *block, std::size_t usable, std::size_t bytes);
     static void apply_mode(Cache &cache);
     static void *out_of_memory() {
@@ -233,6 +243,7 @@ void Allocator<P>::end_thread(Cache &cache) {
     for (unsigned c = 0; c < size_classes::kCount; ++c) cache.top[c] = cache.floor[c] = nullptr;
     Heap *heap = cache.heap;
     cache.heap = nullptr;
+    cache.verifying = false;
     cache.ended = true;
     heaps.release(heap);
 }
@@ -320,29 +331,97 @@ void *Allocator<P>::pop(Cache &cache, std::size_t size_class) {
 // The probe has asked for this allocation. nullptr if memory is short.
 template <Probe P>
 void *Allocator<P>::allocate_watched(std::size_t bytes, Family family) {
+    const WatchPlan plan = plan_for(bytes);
+    if (plan.guard_pages) {
+        if (void *block = allocate_guarded(bytes, size_classes::kGranule, plan, family)) return block;
+    }
+    if (bytes + plan.slack > size_classes::kMaxSmall) return allocate_large(bytes, BlockHeader::kBytes, family);
+    return allocate_planned(plan, bytes, family);
+}
+
+template <Probe P>
+WatchPlan Allocator<P>::plan_for(std::size_t bytes) {
+    if constexpr (P::kDiagnostic)
+        return P::plan(cache_.probe, bytes, size_classes::of_request(bytes));
+    else
+        return {};
+}
+
+// A slot for `bytes` and the plan's slack, which together are a small block.
+template <Probe P>
+void *Allocator<P>::allocate_planned(const WatchPlan &plan, std::size_t bytes, Family family) {
+    Cache &cache = cache_;
+    const std::size_t size_class = size_classes::of_request(bytes + plan.slack);
+    void *block = pop(cache, size_class);
+    if (block == nullptr) return out_of_memory();
     if constexpr (P::kDiagnostic) {
-        Cache &cache = cache_;
-        const WatchPlan plan = P::plan(cache.probe, bytes, size_classes::of_request(bytes));
-        const std::size_t whole = bytes + plan.slack;
-        if (whole > size_classes::kMaxSmall) return allocate_large(bytes, BlockHeader::kBytes, family);
-        const std::size_t size_class = size_classes::of_request(whole);
-        void *block = pop(cache, size_class);
-        if (block == nullptr || !plan.watch) return block;
+        if (!plan.watch) return block;
         Span *span = page_map.span_of(address_of(block));
         const std::uint32_t index = span->slot_of(address_of(block));
         BlockNote *note = note_of(span, index, true);
         if (note == nullptr) return block;
         header_byte::store(block, header_byte::watched(size_class));
         P::watched(cache.probe, watched_small(address_of(block), span, index, note), bytes, family);
+    }
+    return block;
+}
+
+// nullptr if there is no place for it.
+template <Probe P>
+void *Allocator<P>::allocate_guarded(std::size_t bytes, std::size_t alignment, const WatchPlan &plan, Family family) {
+    if constexpr (P::kDiagnostic) {
+        Span *span = guarded_pages.allocate(bytes, alignment, plan.guard_at_end);
+        if (span == nullptr) return nullptr;
+        void *block = pointer_to(span->start + span->user_offset);
+        mark_guarded(block);
+        P::large_allocated(cache_.probe, span->bytes);
+        P::watched(cache_.probe, watched_large(span), bytes, family);
         return block;
     } else {
         return nullptr;
     }
 }
 
+// A page-aligned block's header byte would be out of bounds: free asks the page map about those.
+template <Probe P>
+void Allocator<P>::mark_guarded(void *block) {
+    if ((address_of(block) & (os::kPageBytes - 1)) != 0) header_byte::store(block, BlockHeader::kGuarded);
+}
+
+template <Probe P>
+void Allocator<P>::deallocate_guarded(Span *span, Giving giving) {
+    if constexpr (P::kDiagnostic) {
+        Cache &cache = cache_;
+        P::poll(cache.probe);
+        P::slow_path(cache.probe, SlowReason::large);
+        P::large_freed(cache.probe, span->bytes);
+        const Watched watched = watched_large(span);
+        const bool kept = P::watched_freed(cache.probe, watched, giving);
+        GuardedPages::forbid(span);
+        if (!kept) guarded_pages.recycle(span);
+    }
+}
+
 // The header says live and `size_class`; the stack is full, or not there yet, or every free is to be verified.
 template <Probe P>
 void Allocator<P>::deallocate_slow(void *block, std::size_t size_class) {
+    Cache &cache = cache_;
+    if constexpr (P::kDiagnostic) {
+        // Every free comes here where every free is verified: the rest of this function only when it has to.
+        if (cache.verifying) [[likely]] {
+            void **top = cache.top[size_class];
+            if (top > end_of(cache, size_class) - cache.heap->capacity[size_class] && genuine(block, size_class)) {
+                push(cache, top, block, size_class);
+                P::freed(cache.probe, size_class);
+                return;
+            }
+        }
+    }
+    deallocate_slower(block, size_class);
+}
+
+template <Probe P>
+void Allocator<P>::deallocate_slower(void *block, std::size_t size_class) {
     KeepErrno keep;
     Cache &cache = cache_;
     AfterEnd after{cache, cache.ended};
@@ -446,7 +525,14 @@ void Allocator<P>::deallocate_page_aligned(void *block, Giving giving) {
     if (cache.heap == nullptr && !start_thread(cache)) return;
     P::slow_path(cache.probe, SlowReason::page_boundary);
     const Span *span = page_map.span_of(address_of(block));
-    // Every block of ours has its header inside its span, so the byte before may be read.
+    if (P::kDiagnostic && span != nullptr && span->kind == SpanKind::guarded) {
+        if (address_of(block) == span->start + span->user_offset && !span->freed)
+            deallocate_guarded(page_map.span_of(address_of(block)), giving);
+        else
+            handle_bad_free(block);
+        return;
+    }
+    // Every other block of ours has its header inside its span, so the byte before may be read.
     if (span == nullptr || address_of(block) == span->start) {
         handle_bad_free(block);
         return;
@@ -477,6 +563,15 @@ void Allocator<P>::deallocate_other(void *block, std::uint32_t header, Giving gi
     AfterEnd after{cache, cache.ended};
     if (cache.heap == nullptr && !start_thread(cache)) return;
     if constexpr (P::kDiagnostic) {
+        if (header == BlockHeader::kGuarded) {
+            Span *span = page_map.span_of(address_of(block));
+            if (span != nullptr && span->kind == SpanKind::guarded && !span->freed &&
+                address_of(block) == span->start + span->user_offset) {
+                P::freed_by_header16(cache.probe);
+                deallocate_guarded(span, giving);
+                return;
+            }
+        }
         const std::size_t watched_class = header_byte::watched_class(header);
         if (watched_class < size_classes::kCount && genuine(block, watched_class)) {
             P::poll(cache.probe);
@@ -485,7 +580,7 @@ void Allocator<P>::deallocate_other(void *block, std::uint32_t header, Giving gi
             return;
         }
     }
-    if (header >= header_byte::kLargeFirst) {
+    if (header >= header_byte::kLargeFirst && header != BlockHeader::kGuarded) {
         const Large large = large_header(block);
         if (large.marker == BlockHeader::kRun) {
             Span *span = page_map.span_of(address_of(block));
@@ -553,7 +648,9 @@ void Allocator<P>::release_kept(const Watched &watched) {
     if constexpr (P::kDiagnostic) {
         Span *span = page_map.span_of(watched.block);
         if (span == nullptr) return;
-        if (watched.large)
+        if (watched.guard_pages)
+            guarded_pages.recycle(span);
+        else if (watched.large)
             page_heap.release(span);
         else
             deallocate_small(pointer_to(watched.block), span->size_class);
@@ -587,6 +684,8 @@ bool Allocator<P>::handle_bad_free(void *block) {
             if (facts.owner == Owner::small) {
                 deallocate_small(block, facts.size_class);
                 P::freed(cache.probe, facts.size_class);
+            } else if (facts.owner == Owner::guarded) {
+                deallocate_guarded(page_map.span_of(address_of(block)), {});
             } else {
                 deallocate_run(block, page_map.span_of(address_of(block)), {});
             }
@@ -643,6 +742,16 @@ BlockFacts Allocator<P>::inspect(void *block) {
         return facts;
     }
     facts.mapped = true;
+    if (span->kind == SpanKind::guarded) {
+        facts.owner = Owner::guarded;
+        facts.block = span->start + span->user_offset;
+        facts.at_start = facts.block == facts.address;
+        facts.state = span->freed ? SlotState::free_slot : SlotState::in_use;
+        facts.slot_bytes = span->bytes;
+        facts.header_expected = BlockHeader::kGuarded;
+        facts.header_known = os::safe_read(facts.address - 1, &facts.header_found, 1);
+        return facts;
+    }
     facts.header_known = facts.address != span->start;
     if (facts.header_known) facts.header_found = header_byte::load(block);
 
@@ -698,7 +807,16 @@ void *Allocator<P>::allocate_large(std::size_t bytes, std::size_t alignment, Fam
     P::slow_path(cache.probe, SlowReason::large);
     apply_mode(cache);
     WatchPlan plan;
-    if constexpr (P::kDiagnostic) plan = P::plan_large(cache.probe, bytes);
+    if constexpr (P::kDiagnostic) {
+        plan = P::plan_large(cache.probe, bytes);
+        if (plan.guard_pages) {
+            if (void *block = allocate_guarded(bytes, alignment, plan, family)) {
+                if (zeroed != nullptr) *zeroed = true;
+                errno = saved_errno;
+                return block;
+            }
+        }
+    }
     const std::size_t whole = align_up(bytes + offset + plan.slack, os::kPageBytes);
     if (whole > PTRDIFF_MAX) return out_of_memory();
 
@@ -729,22 +847,42 @@ void *Allocator<P>::allocate_aligned(std::size_t alignment, std::size_t bytes, F
     if (alignment <= size_classes::kGranule) return allocate(bytes, family);
     // A slot with room to align in, the 16-byte header leads back to its start.
     if (alignment <= size_classes::kMaxSmall && bytes <= size_classes::kMaxSmall - alignment) {
-        void *slot = allocate(bytes + alignment - size_classes::kGranule, family);
-        if (slot == nullptr) return nullptr;
-        const std::uintptr_t aligned = align_up(address_of(slot), alignment);
+        const std::size_t whole = bytes + alignment - size_classes::kGranule;
         if constexpr (P::kDiagnostic) {
-            Watched watched;
-            if (is_watched(slot) && find_watched(address_of(slot), watched)) {
-                watched.user = aligned;
-                P::narrowed(watched, bytes);
-            }
+            if (P::watches_all(cache_.probe)) return allocate_aligned_watched(alignment, bytes, whole, family);
         }
-        if (aligned == address_of(slot)) return slot;
-        BlockHeader::store(pointer_to(aligned), aligned - address_of(slot), BlockHeader::kAligned);
-        return pointer_to(aligned);
+        return align_in_slot(allocate(whole, family), alignment, bytes);
     }
     if (alignment > (std::size_t{1} << 30)) return out_of_memory();
     return allocate_large(bytes, alignment, family);
+}
+
+template <Probe P>
+void *Allocator<P>::allocate_aligned_watched(std::size_t alignment, std::size_t bytes, std::size_t whole,
+                                             Family family) {
+    const WatchPlan plan = plan_for(bytes);
+    if (plan.guard_pages) {
+        if (void *block = allocate_guarded(bytes, alignment, plan, family)) return block;
+    }
+    if (whole + plan.slack > size_classes::kMaxSmall) return allocate_large(bytes, alignment, family);
+    return align_in_slot(allocate_planned(plan, whole, family), alignment, bytes);
+}
+
+// The first aligned address of a slot that was made large enough for it.
+template <Probe P>
+void *Allocator<P>::align_in_slot(void *slot, std::size_t alignment, std::size_t bytes) {
+    if (slot == nullptr) return nullptr;
+    const std::uintptr_t aligned = align_up(address_of(slot), alignment);
+    if constexpr (P::kDiagnostic) {
+        Watched watched;
+        if (is_watched(slot) && find_watched(address_of(slot), watched)) {
+            watched.user = aligned;
+            P::narrowed(watched, bytes);
+        }
+    }
+    if (aligned == address_of(slot)) return slot;
+    BlockHeader::store(pointer_to(aligned), aligned - address_of(slot), BlockHeader::kAligned);
+    return pointer_to(aligned);
 }
 
 // Of a live block of ours.
@@ -758,7 +896,7 @@ bool Allocator<P>::is_watched(void *slot) {
 template <Probe P>
 std::size_t Allocator<P>::usable_bytes(void *block) {
     const Span *span = page_map.span_of(address_of(block));
-    if (span == nullptr || address_of(block) == span->start) {
+    if (span == nullptr || (address_of(block) == span->start && span->kind != SpanKind::guarded)) {
         return block != nullptr && foreign::is_glibc_block(address_of(block))
                    ? foreign::glibc_usable_bytes(address_of(block))
                    : 0;
@@ -790,15 +928,18 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
     const PageMap::Entry entry = page_map.find(address_of(block));
     Span *span = page_map.span_of(address_of(block));
     std::size_t usable = 0;
-    if (span != nullptr && address_of(block) != span->start) {
-        const std::uint8_t header = header_byte::load(block);
+    if (span != nullptr && (address_of(block) != span->start || span->kind == SpanKind::guarded)) {
+        if (P::kDiagnostic && span->kind == SpanKind::guarded && !span->freed &&
+            address_of(block) == span->start + span->user_offset)
+            return move_block(block, usable_bytes(block), bytes);
+        const std::uint32_t header = header_byte::guarded_load(block);
         const std::size_t size_class = header_byte::live_class(header);
         if (size_class < size_classes::kCount && span->kind == SpanKind::small && span->size_class == size_class) {
             usable = size_classes::usable_bytes(size_class);
         } else if (P::kDiagnostic && header_byte::watched_class(header) < size_classes::kCount &&
                    genuine(block, header_byte::watched_class(header))) {
             return move_block(block, usable_bytes(block), bytes);
-        } else if (header >= header_byte::kLargeFirst) {
+        } else if (header >= header_byte::kLargeFirst && span->kind != SpanKind::guarded) {
             const Large large = large_header(block);
             if (large.marker == BlockHeader::kAligned ||
                 (large.marker == BlockHeader::kRun && span->kind != SpanKind::small))
@@ -818,6 +959,8 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
             if (finding.outcome != HeaderInvalid::recovered) return out_of_memory();
             if (finding.facts.owner == Owner::small)
                 header_byte::store(block, header_byte::live(finding.facts.size_class));
+            else if (finding.facts.owner == Owner::guarded)
+                mark_guarded(block);
             else
                 BlockHeader::store(block, span->end() - address_of(block), BlockHeader::kRun);
             usable = usable_bytes(block);

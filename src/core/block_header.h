@@ -16,6 +16,7 @@ struct BlockHeader {
     enum Marker : std::uint8_t {
         kRun = 0xE1,        // `value`: user bytes of the page run or mapping
         kAligned = 0xE2,    // `value`: distance back to the start of the small block it lies in
+        kGuarded = 0xE3,    // alone, without the other 15 bytes: a block between guard pages (guarded_pages.h)
         kFreedFlag = 0x10,  // set in a header whose block was freed
         kFreedRun = kRun | kFreedFlag,
         kFreedAligned = kAligned | kFreedFlag,

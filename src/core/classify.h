@@ -35,6 +35,16 @@ inline Finding classify(const BlockFacts &facts) {
                 finding.kind = Kind::interior_pointer;
             }
             break;
+        case Owner::guarded:
+            if (!facts.at_start) {
+                finding.kind = Kind::interior_pointer;
+            } else if (facts.state == SlotState::free_slot) {
+                finding.kind = Kind::double_free;
+            } else {
+                finding.kind = Kind::header_overwritten;
+                finding.outcome = HeaderInvalid::recovered;
+            }
+            break;
         case Owner::large:
             if (facts.state == SlotState::free_slot) {
                 finding.kind = Kind::double_free;

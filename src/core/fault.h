@@ -19,6 +19,7 @@ enum class Owner : std::uint8_t {
     free_pages,  // ours, but in no span or run now
     small,       // a span of small slots
     large,       // a page run or a mapping with a 16-byte header
+    guarded,     // a block between guard pages
 };
 
 struct BlockFacts {

@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "core/guarded_pages.h"
 #include "core/header_byte.h"
 #include "core/page_map.h"
 #include "os/pages.h"
@@ -315,9 +316,11 @@ void Heaps::lock_all() {
         heap->lock_.lock();
     central.lock_.lock();
     page_heap.lock().lock();
+    guarded_pages.lock().lock();
 }
 
 void Heaps::unlock_all() {
+    guarded_pages.lock().unlock();
     page_heap.lock().unlock();
     central.lock_.unlock();
     for (Heap *heap = made_.load(std::memory_order_relaxed); heap != nullptr; heap = heap->next_made)
@@ -327,6 +330,7 @@ void Heaps::unlock_all() {
 
 void Heaps::adopt_after_fork(Heap *current) {
     page_heap.lock().reset();
+    guarded_pages.lock().reset();
     central.lock_.reset();
     lock_.reset();
     for (Heap *heap = made_.load(std::memory_order_relaxed); heap != nullptr; heap = heap->next_made)

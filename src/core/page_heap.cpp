@@ -515,7 +515,8 @@ void PageHeap::decay(bool everything) {
         before = gauges_.resident_free_bytes;
         std::size_t best = extent_count_;
         for (std::size_t i = 0; i < extent_count_; ++i)
-            if (extents_[i].stale() && (best == extent_count_ || extents_[i].resident > extents_[best].resident)) best = i;
+            if (extents_[i].stale() && (best == extent_count_ || extents_[i].resident > extents_[best].resident))
+                best = i;
         if (best != extent_count_)
             discard_extent(best);
         else if (stale_head_ != nullptr)

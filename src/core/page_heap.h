@@ -99,7 +99,8 @@ class PageHeap {
     void discard_region(ManagedRegion *region);
     void retire_region(ManagedRegion *region);
 
-    // Units from the free extents or the OS; `resident` tells how much of them holds old contents. 0 if memory is short.
+    // Units from the free extents or the OS; `resident` tells how much of them holds old contents. 0 if memory is
+    // short.
     std::uintptr_t take_units(std::size_t units, std::size_t &resident);
     bool take_units_at(std::uintptr_t start, std::size_t units);
     void give_units(std::uintptr_t start, std::size_t units, std::size_t resident);

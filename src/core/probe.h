@@ -93,6 +93,8 @@ concept WatchingProbe = Probe<P> && requires(typename P::ThreadState &state, std
     // An allocation that was due, of a small block; and every allocation of a large one.
     { P::plan(state, bytes, size_class) } -> std::same_as<WatchPlan>;
     { P::plan_large(state, bytes) } -> std::same_as<WatchPlan>;
+    // Every allocation is due: also those that `due` is not asked for.
+    { P::watches_all(state) } -> std::same_as<bool>;
     // The block exists now; `bytes` is what the program asked for.
     {P::watched(state, watched, bytes, family)};
     // `user` has moved up inside the block, for alignment.

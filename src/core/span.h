@@ -15,7 +15,7 @@ namespace hakmem {
 
 class Heap;
 
-enum class SpanKind : std::uint8_t { unused, small, run, mapping };
+enum class SpanKind : std::uint8_t { unused, small, run, mapping, guarded };
 
 // Doubly linked membership in one of the lists a span can be in.
 struct SpanLink {
@@ -31,8 +31,9 @@ struct Span {
     bool in_partial;            // small: in its heap's list of spans with room
     bool zeroed;                // run: pages have never been written since the OS gave them
     bool watched;               // run, mapping: its block is watched; small: some slots have notes
-    std::uint32_t user_offset;  // run, mapping: from start to the block's user memory
-    BlockNote note;             // run, mapping: of the block, if watched
+    bool freed;                 // guarded: the program has freed it
+    std::uint32_t user_offset;  // run, mapping, guarded: from start to the block's user memory
+    BlockNote note;             // run, mapping, guarded: of the block, if watched
     std::uint32_t slots;        // small
     std::uint32_t carved;       // small: slots [0, carved) have been handed out at least once and carry a header
     std::uint32_t free_count;   // small: bits set in free_bits

@@ -23,8 +23,9 @@ struct Giving {
 // What the policy wants for the allocation at hand.
 struct WatchPlan {
     bool watch = false;
-    bool guard_pages = false;  // put it between pages that can't be touched
-    std::uint32_t slack = 0;   // bytes past the asked size that the program shall not get
+    bool guard_pages = false;   // put it between pages that can't be touched
+    bool guard_at_end = false;  // and there against the end of its own
+    std::uint32_t slack = 0;    // bytes past the asked size that the program shall not get
 };
 
 // A block's note. Zero when its slot is first cut.

@@ -97,7 +97,11 @@ void start() {
     capture(trace, kMostFrames);
 }
 
-__attribute__((noinline)) void capture(Trace &trace, unsigned depth) {
+namespace {
+
+// Leaves out the frames before the first for which `begins` holds.
+template <class Begins>
+inline __attribute__((always_inline)) void capture_from(Trace &trace, unsigned depth, Begins begins) {
     trace.frames = 0;
     if (!enter()) return;
     if (const UnwindFunction function = load()) {
@@ -105,12 +109,24 @@ __attribute__((noinline)) void capture(Trace &trace, unsigned depth) {
         const int most = static_cast<int>(depth + kOwnFrames);
         const int found = function(buffer, most);
         int first = 0;
-        while (first < found && is_own(reinterpret_cast<std::uintptr_t>(buffer[first]))) ++first;
+        while (first < found && !begins(reinterpret_cast<std::uintptr_t>(buffer[first]))) ++first;
         for (int i = first; i < found && trace.frames < depth; ++i) {
             trace.pc[trace.frames++] = reinterpret_cast<std::uintptr_t>(buffer[i]);
         }
     }
     leave();
+}
+
+}  // namespace
+
+__attribute__((noinline)) void capture(Trace &trace, unsigned depth) {
+    capture_from(trace, depth, [](std::uintptr_t pc) { return !is_own(pc); });
+}
+
+__attribute__((noinline)) void capture_interrupted(Trace &trace, unsigned depth, std::uintptr_t pc) {
+    capture_from(trace, depth, [pc](std::uintptr_t frame) { return frame == pc; });
+    if (trace.frames == 0) trace.frames = 1;  // the unwinder did not get through the signal frame
+    trace.pc[0] = pc + 1;
 }
 
 void before_fork() {

@@ -140,6 +140,8 @@ void record(CounterShard &shard, const Finding &finding, const Evidence &evidenc
     Located stack;
     if (evidence.writer != nullptr) {
         stack.trace = *evidence.writer;
+    } else if (evidence.stack != nullptr) {
+        stack.trace = *evidence.stack;
     } else if (!evidence.found_later) {
         backtrace::capture(stack.trace, state.options.stack_depth);
         if (stack) ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::bad_free)];

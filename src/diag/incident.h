@@ -20,6 +20,7 @@ struct Evidence {
     bool offset_known = false;  // `offset` takes the place of address - block
     std::int64_t offset = 0;
     std::uintptr_t dump_center = 0;            // instead of the header
+    const backtrace::Trace *stack = nullptr;   // instead of one of the caller
     const backtrace::Trace *writer = nullptr;  // the stack of whoever writes, instead of one of the caller
     bool found_later = false;                  // not by the call that is going on: its stack says nothing
 };

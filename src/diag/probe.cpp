@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "core/guarded_pages.h"
 #include "core/header_byte.h"
 #include "core/notes.h"
 #include "diag/backtrace.h"
@@ -20,7 +21,7 @@ constexpr char kLibraryName[] = "libhakmem-diag.so";
 // Loaded with the program, so before it has threads and before it can be in a place where loading hangs or fails.
 __attribute__((constructor)) void warm_up() {
     const Undisturbed undisturbed;
-    install_fault_handler();
+    install_fault_handler(DiagProbe::guard_page_hit);
     backtrace::start();
     const char *children = process::variable(process::environment(), "HAKMEM_CHILDREN");
     if (children != nullptr && std::strcmp(children, "none") == 0) {
@@ -31,6 +32,7 @@ __attribute__((constructor)) void warm_up() {
 }  // namespace
 
 constinit std::atomic<bool> DiagProbe::verify_frees_{false};
+constinit thread_local DiagProbe::ThreadState *DiagProbe::this_threads_ = nullptr;
 
 void DiagProbe::follow_level() { verify_frees_ = state.level.load() >= segment::Level::verify; }
 
@@ -39,7 +41,7 @@ void DiagProbe::library_started(const SlotBytes &slot_bytes, ReleaseKept release
     Watcher::release_kept = release_kept;
     start_state(slot_bytes);
     follow_level();
-    install_fault_handler();
+    install_fault_handler(guard_page_hit);
 }
 
 void DiagProbe::library_ended() {
@@ -52,6 +54,7 @@ void DiagProbe::thread_started(ThreadState &thread) {
     const std::uint32_t index = state.shards.index_of(thread.shard);
     if (index != 0) state.thread_descriptors[index].store(this_threads_descriptor(), std::memory_order_relaxed);
     thread.watcher.follow();
+    this_threads_ = &thread;
 }
 
 void DiagProbe::thread_ending(ThreadState &thread) {
@@ -63,6 +66,7 @@ void DiagProbe::thread_ended(ThreadState &thread) {
     const Undisturbed undisturbed;
     segment::CounterShard *shard = thread.shard;
     thread.shard = nullptr;
+    this_threads_ = nullptr;
     const std::uint32_t index = state.shards.index_of(shard);
     if (index != 0) state.thread_descriptors[index].store(0, std::memory_order_relaxed);
     state.shards.release(shard);
@@ -112,6 +116,18 @@ void DiagProbe::bad_free(ThreadState &thread, const Finding &finding) {
     }
     record_bad_free(*thread.shard, full, evidence);
     if (noted && finding.outcome == HeaderInvalid::recovered) Watcher::forget(watched);
+}
+
+bool DiagProbe::guard_page_hit(std::uintptr_t address, std::uintptr_t pc) {
+    Span *span = GuardedPages::accused(address);
+    if (span == nullptr) return false;
+    const Undisturbed undisturbed;
+    segment::CounterShard *shard = this_threads_ != nullptr ? this_threads_->shard : nullptr;
+    if (shard == nullptr) shard = state.segment.shards();  // a thread that has never allocated
+    backtrace::Trace trace;
+    backtrace::capture_interrupted(trace, state.options.stack_depth, pc);
+    Watcher::report_access(*shard, watched_large(span), address, trace);
+    return GuardedPages::permit(address);
 }
 
 void DiagProbe::before_fork() {

@@ -64,6 +64,7 @@ struct DiagProbe {
         return state.watcher.plan(bytes, size_class);
     }
     static WatchPlan plan_large(ThreadState &state, std::size_t bytes) { return state.watcher.plan_large(bytes); }
+    static bool watches_all(ThreadState &state) { return state.watcher.watches_all(); }
     static void watched(ThreadState &state, const Watched &watched, std::size_t bytes, Family family) {
         state.watcher.watched(*state.shard, watched, bytes, family);
     }
@@ -75,8 +76,14 @@ struct DiagProbe {
     static bool may_resize(const Watched &watched) { return Watcher::may_resize(watched); }
     static void resized(const Watched &watched, std::size_t bytes) { Watcher::resized(watched, bytes); }
 
+    // An access to a guard page or to freed memory behind one, in a signal handler. True if it was one, and the program
+    // may go on.
+    static bool guard_page_hit(std::uintptr_t address, std::uintptr_t pc);
+
   private:
     static void follow_level();
+
+    static constinit thread_local ThreadState *this_threads_ __attribute__((tls_model("initial-exec")));
 
     static constinit std::atomic<bool> verify_frees_;
 };

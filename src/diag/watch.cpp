@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/guarded_pages.h"
 #include "core/notes.h"
 #include "core/size_classes.h"
 #include "diag/backtrace.h"
@@ -95,15 +96,28 @@ void Watcher::follow() {
     const std::uint64_t mean = state.sample_bytes.load();
     // The process has no memory: to start again is as good as to go on.
     for (std::size_t c = 0; c < segment::kSizeClasses; ++c) {
-        remaining_[c] = level >= Level::trace
-                            ? sampling::allocations_to_next(random_, size_classes::kSlotBytes[c], mean)
-                            : kNever;
+        remaining_[c] =
+            level >= Level::trace ? sampling::allocations_to_next(random_, size_classes::kSlotBytes[c], mean) : kNever;
         arm(c, level >= Level::guard);
     }
     large_remaining_ = sampling::bytes_to_next(random_, mean);
+    watches_all_ = level >= Level::guard;
 }
 
 // ---- allocation ----
+
+// What pending_ says, and whether this one gets guard pages.
+WatchPlan Watcher::planned() {
+    WatchPlan plan{.watch = pending_fill_ || pending_weight_ != 0, .slack = pending_fill_ ? kLeastSlack : 0};
+    const std::uint32_t one_in = state.options.guard_sample;
+    if (pending_fill_ && one_in != 0) {
+        const std::uint64_t draw = random_.next() >> 16;
+        plan.guard_pages = draw % one_in == 0;
+        // Reads and writes past the end are the commoner bug.
+        plan.guard_at_end = (draw >> 32) % 4 != 0;
+    }
+    return plan;
+}
 
 WatchPlan Watcher::plan(std::size_t, std::size_t size_class) {
     const Level level = state.level.load(std::memory_order_relaxed);
@@ -121,7 +135,7 @@ WatchPlan Watcher::plan(std::size_t, std::size_t size_class) {
     }
     pending_fill_ = level >= Level::guard;
     arm(size_class, pending_fill_);
-    return {pending_fill_ || pending_weight_ != 0, false, pending_fill_ ? kLeastSlack : 0};
+    return planned();
 }
 
 WatchPlan Watcher::plan_large(std::size_t bytes) {
@@ -137,7 +151,7 @@ WatchPlan Watcher::plan_large(std::size_t bytes) {
             large_remaining_ = sampling::bytes_to_next(random_, mean);
         }
     }
-    return {pending_fill_ || pending_weight_ != 0, false, pending_fill_ ? kLeastSlack : 0};
+    return planned();
 }
 
 void Watcher::watched(CounterShard &shard, const Watched &watched, std::size_t bytes, Family family) {
@@ -215,6 +229,21 @@ bool Watcher::check_kept(CounterShard &shard, const Watched &watched) {
     return false;
 }
 
+void Watcher::report_access(CounterShard &shard, const Watched &watched, std::uintptr_t address,
+                            const backtrace::Trace &trace) {
+    const Note note(watched.note);
+    const bool freed = note.state() == Note::State::kept;
+    Finding finding = finding_of(Kind::guard_page_access, watched);
+    finding.facts.address = address;
+    finding.facts.state = freed ? SlotState::free_slot : SlotState::in_use;
+    record_incident(shard, finding,
+                    {.alloc = note.alloc_stack(),
+                     .previous_free = freed ? note.free_stack() : 0,
+                     .asked_bytes = asked_bytes(watched, note),
+                     .dump_center = watched.user,
+                     .stack = &trace});
+}
+
 bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) {
     const Undisturbed undisturbed;
     Note note(watched.note);
@@ -233,8 +262,10 @@ bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) 
     if (note.sampled()) state.stacks.count_freed(note.alloc_stack(), note.weight(), block_bytes(watched));
 
     const Level level = state.level.load(std::memory_order_relaxed);
-    const std::uint64_t limit = quarantine_limit(level);
-    const bool poison = note.filled() && level >= Level::guard;
+    // A place between guard pages costs no memory when it is freed.
+    const std::uint64_t limit =
+        watched.guard_pages ? std::max(quarantine_limit(level), std::uint64_t{16} << 20) : quarantine_limit(level);
+    const bool poison = note.filled() && level >= Level::guard && !watched.guard_pages;
     const std::size_t bytes = block_bytes(watched);
     if (bytes > limit / kLargestShare || !quarantine_.push(watched.block, bytes)) {
         note.set_state(Note::State::none);

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "core/probe.h"
+#include "diag/backtrace.h"
 #include "diag/note.h"
 #include "diag/quarantine.h"
 #include "diag/sampling.h"
@@ -23,6 +24,7 @@ class Watcher {
 
     WatchPlan plan(std::size_t bytes, std::size_t size_class);
     WatchPlan plan_large(std::size_t bytes);
+    bool watches_all() const { return watches_all_; }
     void watched(segment::CounterShard &shard, const Watched &watched, std::size_t bytes, Family family);
     static void narrowed(const Watched &watched, std::size_t bytes);
     bool freed(segment::CounterShard &shard, const Watched &watched, Giving giving);
@@ -42,6 +44,9 @@ class Watcher {
 
     // Checks a block in quarantine. True if it is as it was left.
     static bool check_kept(segment::CounterShard &shard, const Watched &watched);
+    // Somebody touched a block's guard page, or its memory after it was freed.
+    static void report_access(segment::CounterShard &shard, const Watched &watched, std::uintptr_t address,
+                              const backtrace::Trace &trace);
     // Checks the slack of a live block.
     static bool check_slack(segment::CounterShard &shard, const Watched &watched, bool found_later);
 
@@ -49,6 +54,7 @@ class Watcher {
 
   private:
     void arm(std::size_t size_class, bool guard);
+    WatchPlan planned();
     void release_oldest(segment::CounterShard &shard);
     void trim_quarantine(segment::CounterShard &shard, std::uint64_t most);
 
@@ -58,6 +64,7 @@ class Watcher {
     std::uint64_t large_remaining_ = 0;                    // bytes
     sampling::Random random_;
     std::uint32_t changes_seen_ = 0;
+    bool watches_all_ = false;
     std::uint32_t pending_weight_ = 0;  // of the block that plan has chosen and watched will get
     bool pending_fill_ = false;
     Quarantine quarantine_;

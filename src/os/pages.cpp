@@ -20,25 +20,39 @@ std::size_t system_page_bytes() {
     return bytes != 0 ? bytes : kPageBytes;
 }
 
-void *map(std::size_t bytes, std::size_t alignment) {
-    constexpr int kProtection = PROT_READ | PROT_WRITE;
+namespace {
+
+void *map_with(int protection, std::size_t bytes, std::size_t alignment) {
     constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     bytes = align_up(bytes, kPageBytes);
     if (bytes == 0 || bytes + alignment < bytes) return nullptr;
-    void *start = mmap(nullptr, bytes, kProtection, kFlags, -1, 0);
+    void *start = mmap(nullptr, bytes, protection, kFlags, -1, 0);
     if (start == MAP_FAILED) return nullptr;
     if ((address_of(start) & (alignment - 1)) == 0) return start;
 
     // Once more with room to align in, and give the ends back.
     munmap(start, bytes);
     const std::size_t room = bytes + alignment;
-    start = mmap(nullptr, room, kProtection, kFlags, -1, 0);
+    start = mmap(nullptr, room, protection, kFlags, -1, 0);
     if (start == MAP_FAILED) return nullptr;
     const std::uintptr_t begin = address_of(start);
     const std::uintptr_t aligned = align_up(begin, alignment);
     if (aligned != begin) munmap(start, aligned - begin);
     if (aligned + bytes != begin + room) munmap(pointer_to(aligned + bytes), begin + room - aligned - bytes);
     return pointer_to(aligned);
+}
+
+}  // namespace
+
+void *map(std::size_t bytes, std::size_t alignment) { return map_with(PROT_READ | PROT_WRITE, bytes, alignment); }
+
+void *reserve(std::size_t bytes, std::size_t alignment) { return map_with(PROT_NONE, bytes, alignment); }
+
+bool allow(void *start, std::size_t bytes) { return mprotect(start, bytes, PROT_READ | PROT_WRITE) == 0; }
+
+void forbid(void *start, std::size_t bytes) {
+    madvise(start, bytes, MADV_DONTNEED);
+    mprotect(start, bytes, PROT_NONE);
 }
 
 void unmap(void *start, std::size_t bytes) { munmap(start, bytes); }

@@ -18,6 +18,13 @@ std::size_t system_page_bytes();
 void *map(std::size_t bytes, std::size_t alignment = kPageBytes);
 void unmap(void *start, std::size_t bytes);
 
+// Address space that nobody can touch, aligned likewise; parts of it are opened and closed by the two below.
+void *reserve(std::size_t bytes, std::size_t alignment);
+// Makes the pages readable and writable; false if the kernel refused.
+bool allow(void *start, std::size_t bytes);
+// Gives the pages' memory back and lets nobody touch them.
+void forbid(void *start, std::size_t bytes);
+
 // Gives the pages' memory back; they read as zero afterwards. False if the kernel refused: the contents stand.
 bool discard(void *start, std::size_t bytes);
 

@@ -125,8 +125,8 @@ struct Header {
     std::uint32_t shards_used;     // records of `shards` that were ever claimed, record 0 among them
     std::uint32_t stacks_used;     // records of `stacks` that were ever claimed, record 0 among them
     std::uint32_t child_untold;    // a forked child could make no segment and has said so: its siblings needn't
-    HeapGauges gauges;
-    Control control;
+    alignas(64) HeapGauges gauges;  // on lines of their own: one is written and the other read by all threads
+    alignas(64) Control control;
     std::uint32_t slot_bytes[kSizeClasses];  // slot size of each class
     char version_text[32];                   // of the library
     char process[64];                        // NUL-terminated: HAKMEM_PROCESS or the executable's base name
