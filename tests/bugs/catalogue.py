@@ -20,6 +20,7 @@ class Case:
     guard_kind: tuple = ()  # at level guard, where it differs
     mark: str = "free"  # the mark of the line that the free stack must name, None where nobody frees
     guard_mark: str | None = None
+    guard_also: tuple = ()  # at level guard, further incidents that the program's bug gives rise to
     options: tuple = ()  # further HAKMEM_OPTIONS
     dies: bool = False  # the program can't go on after this bug
     production: bool = True  # the production library promises to see it too
@@ -52,8 +53,13 @@ class Case:
             return ()
         return self.guard_kind if level == "guard" and self.guard_kind else self.kind
 
-    def mark_at(self, level):
-        return self.guard_mark if level == "guard" and self.guard_mark else self.mark
+    def marks_at(self, level):
+        if self.mark is None:
+            return ()
+        if level == "guard":
+            # Slack shows an overflow when the block that was written past its end is freed, which may come first.
+            return (self.guard_mark or self.mark, "left")
+        return (self.mark,)
 
 
 def _double_free():
@@ -167,7 +173,8 @@ def _cxx():
                  "aligned_delete_twice", "unique_ptr_twice", "shared_ptr_twice", "vector_data_freed",
                  "string_data_deleted", "copied_handle", "in_unwinding", "in_container", "delete_in_two_threads"):
         mismatch = ("alloc_dealloc_mismatch",) if case in ("vector_data_freed", "string_data_deleted") else ()
-        yield Case("cxx_delete", case, double, guard_kind=mismatch and double + mismatch)
+        also = ("use_after_free_write", "size_mismatch") if case == "string_data_deleted" else ()
+        yield Case("cxx_delete", case, double, guard_kind=mismatch and double + mismatch, guard_also=also)
     for size in (5000, 20000):
         yield Case("cxx_delete", "delete_array_twice", double, size)
         yield Case("cxx_delete", "copied_handle", double, size)

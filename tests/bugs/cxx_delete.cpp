@@ -201,7 +201,8 @@ void new_array_overflow(size_t size) {
             return;
         }
     }
-    give_up("no two blocks side by side");
+    hidden(blocks[0])[size] = '!';              // @write new_array_overflow
+    for (char *block : blocks) delete[] block;  // @left new_array_overflow
 }
 
 // The length of a name is taken for the size of a buffer.
@@ -217,7 +218,8 @@ void names_without_nul(size_t) {
                 written = strlen(strcpy(hidden(copy), name.c_str()));  // @write names_without_nul
         }
     }
-    if (written == 0) give_up("no two blocks side by side");
+    // Nobody's neighbour: there is room between blocks.
+    if (written == 0) strcpy(hidden(names[0]), name.c_str());
     for (char *copy : names) delete[] copy;  // @free names_without_nul
 }
 

@@ -14,7 +14,7 @@ static void strcpy_nul(size_t size) {
     fill_string(string, size);
     strcpy(opaque(left), string);  // @write strcpy_nul
     free(right);                   // @free strcpy_nul
-    free(left);
+    free(left);                    // @left strcpy_nul
     free(string);
 }
 
@@ -23,7 +23,7 @@ static void bytes16(size_t size) {
     size = neighbours(size, &left, &right);
     memset((char *)opaque(left) + size, 'A', 16);  // @write bytes16
     free(right);                                   // @free bytes16
-    free(left);
+    free(left);                                    // @left bytes16
 }
 
 static void off_by_one_loop(size_t size) {
@@ -32,15 +32,15 @@ static void off_by_one_loop(size_t size) {
     for (size_t i = 0; i <= size; ++i) left[i] = (char)i;  // @write off_by_one_loop
     left[size] = 0x7F;
     free(right);  // @free off_by_one_loop
-    free(left);
+    free(left);   // @left off_by_one_loop
 }
 
 static void all_ones(size_t size) {
     char *left, *right;
     size = neighbours(size, &left, &right);
     memset(opaque(left), 0xFF, size + 1);  // @write all_ones
-    free(left);
-    free(right);  // @free all_ones
+    free(left);                            // @left all_ones
+    free(right);                           // @free all_ones
 }
 
 // A little-endian pointer written one element past the end.
@@ -50,14 +50,14 @@ static void pointer_past_end(size_t size) {
     void *pointer = left;
     memcpy((char *)opaque(left) + size - 7, &pointer, sizeof pointer);  // @write pointer_past_end
     free(right);                                                        // @free pointer_past_end
-    free(left);
+    free(left);                                                         // @left pointer_past_end
 }
 
 // The left block is freed already when it is written past its end.
 static void from_freed_left(size_t size) {
     char *left, *right;
     size = neighbours(size, &left, &right);
-    free(left);
+    free(left);                          // @first_free from_freed_left
     ((char *)opaque(left))[size] = 'x';  // @write from_freed_left
     free(right);                         // @free from_freed_left
 }
@@ -76,7 +76,7 @@ static void found_by_realloc(size_t size) {
     char *moved = realloc(right, size * 2 + 10000);  // @free found_by_realloc
     check_bytes((unsigned char *)moved, size, 'r', "contents after realloc");
     free(moved);
-    free(left);
+    free(left);  // @left found_by_realloc
 }
 
 static void *write_nul(void *end) {
@@ -90,7 +90,7 @@ static void threads_overflow(size_t size) {
     size = neighbours(size, &left, &right);
     in_thread(write_nul, (char *)opaque(left) + size);
     in_thread(free_it, right);
-    free(left);
+    free(left);  // @left threads_overflow
 }
 
 // The byte is changed into another valid header: only metadata can tell.
