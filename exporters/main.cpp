@@ -57,6 +57,7 @@ int run(int argc, char **argv) {
     add_set(line);
     add_inspect(line);
     add_options(line);
+    add_audit(line);
     add_not_built(line);
     try {
         app.parse(end, argv);

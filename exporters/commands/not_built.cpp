@@ -1,4 +1,4 @@
-// hakmem top, audit and hunt: named in the interface, not built yet. They say so.
+// hakmem top and hunt: named in the interface, not built yet. They say so.
 #include <CLI/CLI.hpp>
 #include <string>
 
@@ -21,8 +21,6 @@ void add_not_built(CommandLine &line) {
     static std::uint64_t pid;
     static std::string fingerprint;
     add_one(line, "top", "Shows the watched processes live (not built yet)");
-    CLI::App *audit = add_one(line, "audit", "Checks every block header of a process now (not built yet)");
-    audit->add_option("PID", pid, "The process")->required();
     CLI::App *hunt = add_one(line, "hunt", "Arms the hunt for the writer behind an incident (not built yet)");
     hunt->add_option("PID", pid, "The process")->required();
     hunt->add_option("FINGERPRINT", fingerprint, "The incident's fingerprint")->required();

@@ -53,7 +53,7 @@ int change_process(const Arguments &arguments) {
         std::this_thread::sleep_for(kPoll);
     } while (std::chrono::steady_clock::now() < deadline);
     std::cerr << "hakmem: process " << arguments.pid
-              << " has not taken the change up yet; it does when it next allocates or frees on a slow path\n";
+              << " sleeps, or does not allocate: it takes the change up when it next does\n";
     return 0;
 }
 

@@ -24,6 +24,7 @@
 #include "core/page_map.h"
 #include "core/probe.h"
 #include "core/size_classes.h"
+#include "core/slot_state.h"
 #include "core/thread_cache.h"
 #include "core/watch.h"
 #include "os/lock.h"
@@ -108,13 +109,6 @@ class Allocator {
 
     // For probes that act on the calling thread from outside a hook.
     static typename P::ThreadState &thread_state() { return cache_.probe; }
-
-    // Sends the calling thread's next free to the slow path, and so to the probe. Safe in a signal handler.
-    static void interrupt() {
-        if (cache_.heap == nullptr) return;
-        cache_.verifying = false;
-        for (unsigned c = 0; c < size_classes::kCount; ++c) cache_.floor[c] = pointer_to<void *>(~std::uintptr_t{0});
-    }
 
     // Takes a block back that the probe kept when it was freed (Probe::watched_freed). In any thread, with no lock
     // held.
@@ -265,7 +259,7 @@ template <Probe P>
 void Allocator<P>::apply_mode(Cache &cache) {
     if constexpr (P::kDiagnostic) {
         const bool wanted = P::verify_frees();
-        if (cache.verifying == wanted && (wanted || address_of(cache.floor[0]) != ~std::uintptr_t{0})) return;
+        if (cache.verifying == wanted) return;
         cache.verifying = wanted;
         for (unsigned c = 0; c < size_classes::kCount; ++c)
             cache.floor[c] =
@@ -699,30 +693,6 @@ bool Allocator<P>::handle_bad_free(void *block) {
     return false;
 }
 
-namespace detail {
-
-// A block in some thread's cache is free although its span's bits call it out. Racy, for reports.
-inline bool in_a_cache(std::uintptr_t block, std::size_t size_class) {
-    bool found = false;
-    heaps.for_each([&](Heap &heap) {
-        if (found || &heap == &Heaps::central) return;
-        void *const *end = heap.stacks[size_class].end();
-        for (unsigned i = 1; i <= heap.capacity[size_class] && !found; ++i)
-            found = __atomic_load_n(end - i, __ATOMIC_RELAXED) == pointer_to(block);
-    });
-    return found;
-}
-
-inline SlotState slot_state(const Span &span, std::uint32_t index) {
-    if (index >= span.carved) return SlotState::never_used;
-    if (span.marked_free(index)) return SlotState::free_slot;
-    const std::uint8_t header = header_byte::load(pointer_to(span.slot(index)));
-    if (header == header_byte::free(span.size_class)) return SlotState::free_slot;
-    return SlotState::in_use;
-}
-
-}  // namespace detail
-
 template <Probe P>
 BlockFacts Allocator<P>::inspect(void *block) {
     BlockFacts facts;
@@ -764,7 +734,7 @@ BlockFacts Allocator<P>::inspect(void *block) {
         const std::uint32_t index = span->slot_of(facts.address);
         facts.block = span->slot(index);
         facts.at_start = facts.block == facts.address;
-        facts.state = detail::slot_state(*span, index);
+        facts.state = slot_state(*span, index);
         if (!facts.at_start && facts.address >= span->start + BlockHeader::kBytes) {
             // Aligned blocks lie inside a slot: a header that says freed makes this a second free.
             const BlockHeader header = BlockHeader::load(block);
@@ -773,7 +743,7 @@ BlockFacts Allocator<P>::inspect(void *block) {
         }
         if (index > 0) {
             facts.left_block = span->slot(index - 1);
-            facts.left_state = detail::slot_state(*span, index - 1);
+            facts.left_state = slot_state(*span, index - 1);
         }
         return facts;
     }

@@ -44,6 +44,12 @@ inline std::uint8_t exchange(void *block, std::uint8_t header) {
     return __atomic_exchange_n(static_cast<std::uint8_t *>(block) - 1, header, __ATOMIC_ACQ_REL);
 }
 
+// Changes a header only if it still is `found`.
+inline bool replace(void *block, std::uint8_t found, std::uint8_t header) {
+    return __atomic_compare_exchange_n(static_cast<std::uint8_t *>(block) - 1, &found, header, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_RELAXED);
+}
+
 // What a guarded load yields where the byte can't be read: no valid header.
 inline constexpr std::uint8_t kUnreadable = 0;
 

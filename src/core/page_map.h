@@ -38,6 +38,20 @@ class PageMap {
         return {leaf->entries[(address >> kUnitShift) % kLeafEntries].load(std::memory_order_acquire)};
     }
 
+    // visit(Entry) for every unit that is ours, by address, until it returns false; false if it did.
+    template <class Visit>
+    bool for_each_entry(Visit visit) const {
+        for (const auto &slot : root_) {
+            const Leaf *leaf = slot.load(std::memory_order_acquire);
+            if (leaf == nullptr) continue;
+            for (const auto &word : leaf->entries) {
+                const Entry entry{word.load(std::memory_order_acquire)};
+                if (entry.ours() && !visit(entry)) return false;
+            }
+        }
+        return true;
+    }
+
     // The span that holds `address`, nullptr if none.
     Span *span_of(std::uintptr_t address) const;
 

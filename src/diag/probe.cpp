@@ -5,9 +5,12 @@
 #include "core/guarded_pages.h"
 #include "core/header_byte.h"
 #include "core/notes.h"
+#include "diag/audit.h"
 #include "diag/backtrace.h"
+#include "diag/evidence.h"
 #include "diag/fault_handler.h"
 #include "diag/incident.h"
+#include "diag/nudge.h"
 #include "diag/process.h"
 #include "diag/regions.h"
 #include "diag/state.h"
@@ -23,6 +26,7 @@ __attribute__((constructor)) void warm_up() {
     const Undisturbed undisturbed;
     install_fault_handler(DiagProbe::guard_page_hit);
     backtrace::start();
+    nudge::install(DiagProbe::nudged);
     const char *children = process::variable(process::environment(), "HAKMEM_CHILDREN");
     if (children != nullptr && std::strcmp(children, "none") == 0) {
         process::remove_from_preload(process::environment(), kLibraryName);
@@ -45,7 +49,12 @@ void DiagProbe::library_started(const SlotBytes &slot_bytes, ReleaseKept release
 }
 
 void DiagProbe::library_ended() {
-    if (state.segment) state.segment.header().ended_ns = process::realtime_ns();
+    if (!state.segment) return;
+    // The last look at what nobody has freed.
+    constexpr std::uint64_t kMostMs = 2000;
+    if (state.level.load() >= segment::Level::trace && this_threads_ != nullptr && this_threads_->shard != nullptr)
+        audit::run(*this_threads_->shard, kMostMs);
+    state.segment.header().ended_ns = process::realtime_ns();
 }
 
 void DiagProbe::thread_started(ThreadState &thread) {
@@ -81,6 +90,7 @@ void DiagProbe::poll(ThreadState &thread) {
         follow_level();
     }
     thread.watcher.follow();
+    audit::run_if_due(*thread.shard);
 }
 
 void DiagProbe::heap_changed(const HeapGauges &gauges) {
@@ -90,32 +100,13 @@ void DiagProbe::heap_changed(const HeapGauges &gauges) {
     state.segment.header().gauges = all;
 }
 
-// What the notes of the block and of its left neighbour know about a bad free.
 void DiagProbe::bad_free(ThreadState &thread, const Finding &finding) {
     const Undisturbed undisturbed;
     Finding full = finding;
-    BlockFacts &facts = full.facts;
-    Evidence evidence;
+    record_bad_free(*thread.shard, full, evidence_of(full.facts));
     Watched watched;
-    const bool noted = facts.block != 0 && find_watched(facts.block, watched);
-    if (noted) {
-        const Note note(watched.note);
-        if (note.state() == Note::State::live) {
-            if (facts.owner == Owner::small) facts.header_expected = header_byte::watched(facts.size_class);
-            evidence.alloc = note.alloc_stack();
-            evidence.asked_bytes = watched.room - note.slack();
-        } else if (note.state() == Note::State::kept) {
-            evidence.alloc = note.alloc_stack();
-            evidence.previous_free = note.free_stack();
-        }
-    }
-    Watched neighbour;
-    if (facts.left_block != 0 && find_watched(facts.left_block, neighbour)) {
-        const Note note(neighbour.note);
-        if (note.state() != Note::State::none) evidence.suspect_alloc = note.alloc_stack();
-    }
-    record_bad_free(*thread.shard, full, evidence);
-    if (noted && finding.outcome == HeaderInvalid::recovered) Watcher::forget(watched);
+    if (finding.outcome == HeaderInvalid::recovered && find_watched(finding.facts.block, watched))
+        Watcher::forget(watched);
 }
 
 bool DiagProbe::guard_page_hit(std::uintptr_t address, std::uintptr_t pc) {
@@ -128,6 +119,15 @@ bool DiagProbe::guard_page_hit(std::uintptr_t address, std::uintptr_t pc) {
     backtrace::capture_interrupted(trace, state.options.stack_depth, pc);
     Watcher::report_access(*shard, watched_large(span), address, trace);
     return GuardedPages::permit(address);
+}
+
+void DiagProbe::nudged() {
+    ThreadState *thread = this_threads_;
+    if (!state.segment || thread == nullptr || thread->shard == nullptr) return;
+    const Undisturbed undisturbed;
+    obey_control();
+    follow_level();
+    audit::run_if_due(*thread->shard);
 }
 
 void DiagProbe::before_fork() {

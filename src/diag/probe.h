@@ -76,6 +76,9 @@ struct DiagProbe {
     static bool may_resize(const Watched &watched) { return Watcher::may_resize(watched); }
     static void resized(const Watched &watched, std::size_t bytes) { Watcher::resized(watched, bytes); }
 
+    // Somebody has changed the control word and sent a signal about it: called in the handler.
+    static void nudged();
+
     // An access to a guard page or to freed memory behind one, in a signal handler. True if it was one, and the program
     // may go on.
     static bool guard_page_hit(std::uintptr_t address, std::uintptr_t pc);

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "diag/message.h"
+#include "diag/nudge.h"
 #include "diag/process.h"
 #include "diag/runtime_dir.h"
 #include "version.h"
@@ -67,9 +68,10 @@ void fill_identity(Header &header, std::uint64_t ticks) {
 void fill_control(Header &header) {
     header.control.level = static_cast<std::uint32_t>(state.level.load());
     header.control.on_error = static_cast<std::uint32_t>(state.on_error.load());
-    header.control.audit_interval_s = state.options.audit_interval_s;
+    header.control.audit_interval_s = state.audit_interval_s.load();
     header.control.sample_bytes = state.sample_bytes.load();
     header.level = header.control.level;
+    header.nudge_signal = nudge::signal_number();
     state.control_seen = 0;
 }
 
@@ -85,7 +87,6 @@ void start_records() {
 
 void say_not_built(const Options &options) {
     if (options.hunt != segment::Hunt::off) print_line("hunt is not built yet");
-    if (options.audit_interval_s != 0) print_line("audit_interval is not built yet");
 }
 
 }  // namespace
@@ -104,6 +105,7 @@ void start_state(const SlotBytes &slot_bytes) {
     state.level = state.options.level;
     state.on_error = state.options.on_error;
     state.sample_bytes = state.options.sample_bytes;
+    state.audit_interval_s = state.options.audit_interval_s;
 
     RuntimeDir directory;
     if (!secure) {
@@ -165,6 +167,7 @@ void obey_control() {
     if (on_error <= static_cast<std::uint32_t>(OnError::stop)) state.on_error = OnError{on_error};
     const std::uint64_t sample_bytes = std::atomic_ref(header.control.sample_bytes).load(std::memory_order_relaxed);
     if (sample_bytes != 0) state.sample_bytes = sample_bytes;
+    state.audit_interval_s = std::atomic_ref(header.control.audit_interval_s).load(std::memory_order_relaxed);
     state.changes.fetch_add(1, std::memory_order_release);
     std::atomic_ref(header.control_seen).store(generation, std::memory_order_release);
 }

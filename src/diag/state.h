@@ -27,6 +27,7 @@ struct State {
     std::atomic<segment::Level> level{segment::Level::count};
     std::atomic<segment::OnError> on_error{segment::OnError::keep_going};
     std::atomic<std::uint64_t> sample_bytes{0};
+    std::atomic<std::uint32_t> audit_interval_s{0};
     // Raised when the above have changed, for threads that keep something of them.
     std::atomic<std::uint32_t> changes{1};
     std::atomic<std::uint32_t> control_seen{0};

@@ -31,6 +31,10 @@ constexpr std::uint64_t kLargestShare = 4;
 // Large alignments leave more room behind a block than is worth filling.
 constexpr std::size_t kMostSlack = 64 << 10;
 
+// A change of the control word is in force within a few times this.
+constexpr std::uint64_t kLookUpMs = 20;
+constexpr std::uint32_t kMostUnseen = 4096;
+
 constexpr std::uint32_t kNever = 1u << 30;
 
 StackId capture(CounterShard &shard) {
@@ -80,8 +84,19 @@ ReleaseKept Watcher::release_kept = nullptr;
 
 void Watcher::arm(std::size_t size_class, bool guard) {
     const std::uint64_t next = remaining_[size_class];
-    armed_[size_class] = guard ? 1 : static_cast<std::uint32_t>(std::min<std::uint64_t>(next, kNever));
+    armed_[size_class] = guard ? 1 : static_cast<std::uint32_t>(std::min<std::uint64_t>(next, look_up_after_));
     countdown_[size_class] = armed_[size_class];
+}
+
+// The thread has come by because a countdown was over.
+void Watcher::look_up() {
+    const std::uint64_t now = os::coarse_milliseconds();
+    const std::uint64_t elapsed = now - looked_up_ms_;
+    looked_up_ms_ = now;
+    if (elapsed < kLookUpMs / 2)
+        look_up_after_ = std::min(2 * look_up_after_, kMostUnseen);
+    else if (elapsed > kLookUpMs)
+        look_up_after_ = std::max<std::uint32_t>(1, look_up_after_ / 8);
 }
 
 void Watcher::follow() {
@@ -134,6 +149,7 @@ WatchPlan Watcher::plan(std::size_t, std::size_t size_class) {
         }
     }
     pending_fill_ = level >= Level::guard;
+    if (!pending_fill_) look_up();
     arm(size_class, pending_fill_);
     return planned();
 }
@@ -205,6 +221,33 @@ bool Watcher::check_slack(CounterShard &shard, const Watched &watched, bool foun
                      .dump_center = changed,
                      .found_later = found_later});
     return false;
+}
+
+bool Watcher::looks_well(const Watched &watched) {
+    const Note note(watched.note);
+    switch (note.state()) {
+        case Note::State::live:
+            return !note.filled() || note.slack() > watched.room ||
+                   fill::first_changed(watched.end() - note.slack(), watched.end(), fill::kSlack) == watched.end();
+        case Note::State::kept:
+            return !note.poisoned() || fill::first_changed(watched.block + note.user_offset(), watched.end(),
+                                                           fill::kFreed) == watched.end();
+        case Note::State::none:
+            break;
+    }
+    return true;
+}
+
+void Watcher::report_found(CounterShard &shard, const Watched &watched) {
+    Note note(watched.note);
+    if (note.state() == Note::State::live) {
+        Watched whole = watched;
+        whole.user += note.user_offset();
+        // Made good, so that the block's own free doesn't find it again.
+        if (!check_slack(shard, whole, true)) fill::put(watched.end() - note.slack(), watched.end(), fill::kSlack);
+    } else if (note.state() == Note::State::kept) {
+        if (!check_kept(shard, watched)) fill::put(watched.block + note.user_offset(), watched.end(), fill::kFreed);
+    }
 }
 
 bool Watcher::check_kept(CounterShard &shard, const Watched &watched) {

@@ -42,6 +42,10 @@ class Watcher {
 
     const Quarantine &quarantine() const { return quarantine_; }
 
+    // For audits: a glance at a block that others may be changing, and the report if it stays as bad as it looked.
+    static bool looks_well(const Watched &watched);
+    static void report_found(segment::CounterShard &shard, const Watched &watched);
+
     // Checks a block in quarantine. True if it is as it was left.
     static bool check_kept(segment::CounterShard &shard, const Watched &watched);
     // Somebody touched a block's guard page, or its memory after it was freed.
@@ -55,6 +59,7 @@ class Watcher {
   private:
     void arm(std::size_t size_class, bool guard);
     WatchPlan planned();
+    void look_up();
     void release_oldest(segment::CounterShard &shard);
     void trim_quarantine(segment::CounterShard &shard, std::uint64_t most);
 
@@ -64,6 +69,10 @@ class Watcher {
     std::uint64_t large_remaining_ = 0;                    // bytes
     sampling::Random random_;
     std::uint32_t changes_seen_ = 0;
+    // Allocations of a class after which the thread looks up at the latest, also where there is nothing to sample:
+    // about every kLookUpMs, by how long the last ones took.
+    std::uint32_t look_up_after_ = 1;
+    std::uint64_t looked_up_ms_ = 0;
     bool watches_all_ = false;
     std::uint32_t pending_weight_ = 0;  // of the block that plan has chosen and watched will get
     bool pending_fill_ = false;

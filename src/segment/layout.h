@@ -119,12 +119,13 @@ struct Header {
     std::uint32_t level;         // Level in force
     std::uint32_t control_seen;  // the Control generation that is in force
     std::uint32_t modules_used;
-    std::uint32_t incidents_used;  // records claimed so far, at most incidents.count
-    std::uint32_t audits_done;     // the audit_request that was last carried out
-    std::uint32_t audit_corrupt;   // corrupt headers that audit found
-    std::uint32_t shards_used;     // records of `shards` that were ever claimed, record 0 among them
-    std::uint32_t stacks_used;     // records of `stacks` that were ever claimed, record 0 among them
-    std::uint32_t child_untold;    // a forked child could make no segment and has said so: its siblings needn't
+    std::uint32_t incidents_used;   // records claimed so far, at most incidents.count
+    std::uint32_t audits_done;      // the audit_request that was last carried out
+    std::uint32_t audit_corrupt;    // corrupt headers that audit found
+    std::uint32_t shards_used;      // records of `shards` that were ever claimed, record 0 among them
+    std::uint32_t stacks_used;      // records of `stacks` that were ever claimed, record 0 among them
+    std::uint32_t nudge_signal;     // the signal that makes the process look at `control` at once; 0: none
+    std::uint32_t child_untold;     // a forked child could make no segment and has said so: its siblings needn't
     alignas(64) HeapGauges gauges;  // on lines of their own: one is written and the other read by all threads
     alignas(64) Control control;
     std::uint32_t slot_bytes[kSizeClasses];  // slot size of each class

@@ -23,6 +23,7 @@ constexpr std::string_view kExecMark = ".exec";
 constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 30;
 constexpr std::uint32_t kMaxShards = 1 << 16;
 constexpr std::uint32_t kMaxIncidents = 1 << 16;
+constexpr std::uint32_t kMaxStacks = 1 << 16;
 constexpr std::uint32_t kMaxModules = kNoModule;
 constexpr std::uint32_t kMaxSlotBytes = 1 << 20;
 constexpr int kTries = 3;  // of a record that changes while it is read
@@ -174,7 +175,8 @@ Opened open_checked(const std::string &path, int flags) {
     for (std::string text :
          {check_section(header.shards, "shards", sizeof(CounterShard), kMaxShards, size),
           check_section(header.incidents, "incidents", sizeof(IncidentRecord), kMaxIncidents, size),
-          check_section(header.modules, "modules", sizeof(ModuleRecord), kMaxModules, size), check_slot_sizes(header)})
+          check_section(header.modules, "modules", sizeof(ModuleRecord), kMaxModules, size),
+          check_section(header.stacks, "stacks", sizeof(StackRecord), kMaxStacks, size), check_slot_sizes(header)})
         if (!text.empty()) return fail(std::move(text));
     opened.fd = std::move(fd);
     return opened;
@@ -298,6 +300,24 @@ void read_incidents(int fd, const Header &header, Snapshot &snapshot) {
                     snapshot.incidents.push_back(std::move(*incident));
             break;
         }
+    }
+}
+
+// A record is whole once its key is there; the sums change on, each by itself.
+void read_heap(int fd, const Header &header, Snapshot &snapshot) {
+    const std::uint32_t used = std::min(header.stacks_used, header.stacks.count);
+    const auto objects = [](std::uint64_t fixed_point) { return fixed_point >> kObjectFractionBits; };
+    for (std::uint32_t i = 1; i < used; ++i) {
+        StackRecord record;
+        if (!read_exactly(fd, &record, sizeof record, header.stacks.offset + std::uint64_t{i} * header.stacks.stride))
+            return;
+        if (record.key == 0 || record.allocated_objects == 0) continue;
+        Stack stack{};
+        stack.frames = record.frames;
+        std::copy(std::begin(record.pc), std::end(record.pc), stack.pc);
+        std::copy(std::begin(record.module), std::end(record.module), stack.module);
+        snapshot.heap.push_back({to_frames(stack, snapshot.modules.size()), objects(record.allocated_objects),
+                                 record.allocated_bytes, objects(record.freed_objects), record.freed_bytes});
     }
 }
 
@@ -425,6 +445,7 @@ ReadResult read_file(const std::string &path, Parts parts) {
     snapshot.gauges = header.gauges;
     snapshot.control = header.control;
     snapshot.control_seen = header.control_seen;
+    snapshot.nudge_signal = header.nudge_signal;
     snapshot.audits_done = header.audits_done;
     snapshot.audit_corrupt = header.audit_corrupt;
     snapshot.incidents_used = std::min(header.incidents_used, header.incidents.count);
@@ -432,10 +453,9 @@ ReadResult read_file(const std::string &path, Parts parts) {
         result.error = "cannot read the counters";
         return result;
     }
-    if (parts == Parts::all) {
-        read_modules(opened.fd->get(), header, snapshot);
-        read_incidents(opened.fd->get(), header, snapshot);
-    }
+    if (parts != Parts::counters) read_modules(opened.fd->get(), header, snapshot);
+    if (parts == Parts::all) read_incidents(opened.fd->get(), header, snapshot);
+    if (parts == Parts::heap) read_heap(opened.fd->get(), header, snapshot);
     result.snapshot = std::move(snapshot);
     return result;
 }
@@ -467,6 +487,15 @@ std::optional<std::uint64_t> process_start_ticks(std::uint64_t pid) {
 }
 
 bool process_alive(std::uint64_t pid, std::uint64_t start_ticks) { return process_start_ticks(pid) == start_ticks; }
+
+std::string request_audit(const std::string &path, std::uint32_t &request) {
+    const Opened opened = open_checked(path, O_RDWR);
+    if (!opened.fd) return opened.failure.error;
+    request = opened.header.control.audit_request + 1;
+    constexpr std::uint64_t kAt = offsetof(Header, control) + offsetof(Control, audit_request);
+    if (!write_exactly(opened.fd->get(), &request, sizeof request, kAt)) return errno_text("cannot write", errno);
+    return {};
+}
 
 std::string change_control(const std::string &path, const ControlChange &change, std::uint32_t &generation) {
     const Opened opened = open_checked(path, O_RDWR);

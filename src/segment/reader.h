@@ -111,6 +111,20 @@ struct Incident {
     Frames free, alloc, previous_free, suspect_alloc, writer;
 };
 
+// What one allocation stack has in the heap profile: estimates from samples.
+struct HeapSite {
+    Frames stack;
+    std::uint64_t allocated_objects = 0;
+    std::uint64_t allocated_bytes = 0;
+    std::uint64_t freed_objects = 0;
+    std::uint64_t freed_bytes = 0;
+
+    std::uint64_t live_objects() const {
+        return allocated_objects > freed_objects ? allocated_objects - freed_objects : 0;
+    }
+    std::uint64_t live_bytes() const { return allocated_bytes > freed_bytes ? allocated_bytes - freed_bytes : 0; }
+};
+
 struct Snapshot {
     FileName name;
     std::uint64_t pid = 0;
@@ -126,13 +140,15 @@ struct Snapshot {
     HeapGauges gauges{};
     Control control{};
     std::uint32_t control_seen = 0;
+    std::uint32_t nudge_signal = 0;  // makes the process look at its control word at once; 0: it has none
     std::uint32_t audits_done = 0;
     std::uint32_t audit_corrupt = 0;
     std::uint32_t threads = 0;  // shards in use
     std::uint32_t incidents_used = 0;
     Counters counters;
     std::vector<Incident> incidents;  // of Parts::all only
-    std::vector<Module> modules;      // of Parts::all only
+    std::vector<Module> modules;      // of Parts::all and Parts::heap only
+    std::vector<HeapSite> heap;       // of Parts::heap only
 
     std::uint64_t cached_bytes() const {
         const std::uint64_t live = counters.live_bytes();
@@ -149,7 +165,7 @@ struct ReadResult {
     bool gone = false;        // there is no such file any more
 };
 
-enum class Parts { counters, all };
+enum class Parts { counters, all, heap };
 
 // Reads one file. Only regular files of the effective user are read, or anyone's when that is root.
 ReadResult read_file(const std::string &path, Parts parts);
@@ -158,6 +174,10 @@ ReadResult read_file(const std::string &path, Parts parts);
 bool process_alive(std::uint64_t pid, std::uint64_t start_ticks);
 // Its start time in clock ticks since boot; empty if there is no such process, or it is a zombie.
 std::optional<std::uint64_t> process_start_ticks(std::uint64_t pid);
+
+// Asks the process for an audit; returns an error text, empty if done. `request` is what it shows in
+// Snapshot::audits_done once it has carried it out.
+std::string request_audit(const std::string &path, std::uint32_t &request);
 
 // What `hakmem set` may change.
 struct ControlChange {

@@ -1,0 +1,42 @@
+// Visits every span that the page map knows, without a lock and while other threads go on: for audits. A span may be
+// released at any moment; its record stays readable, and so do the pages of small spans and runs (at worst as zeros).
+#pragma once
+
+#include <cstdint>
+
+#include "core/page_map.h"
+#include "core/span.h"
+
+namespace hakmem {
+
+// True if `span` is still what the page map says for its pages.
+inline bool still_there(const Span *span, std::uintptr_t start) {
+    return page_map.span_of(start) == span && span->start == start;
+}
+
+// visit(Span &) for each until it returns false; false if it did. Spans that come or go meanwhile may be missed or
+// seen.
+template <class Visit>
+bool sweep_spans(Visit visit) {
+    const Span *last_mapping = nullptr;
+    return page_map.for_each_entry([&](PageMap::Entry entry) {
+        if (Span *span = entry.span()) {
+            // A mapping of several units has an entry for each.
+            if (span == last_mapping) return true;
+            last_mapping = span;
+            return visit(*span);
+        }
+        if (!entry.is_region()) return true;
+        Region *region = entry.region();
+        const Span *last = nullptr;
+        for (const auto &page : region->span_of_page) {
+            Span *span = page.load(std::memory_order_acquire);
+            if (span == nullptr || span == last) continue;
+            last = span;
+            if (!visit(*span)) return false;
+        }
+        return true;
+    });
+}
+
+}  // namespace hakmem

@@ -1,0 +1,211 @@
+#include "diag/audit.h"
+
+#include <sched.h>
+#include <time.h>
+
+#include <atomic>
+
+#include "core/block_header.h"
+#include "core/header_byte.h"
+#include "core/notes.h"
+#include "core/slot_state.h"
+#include "core/sweep.h"
+#include "diag/evidence.h"
+#include "diag/incident.h"
+#include "diag/state.h"
+#include "diag/undisturbed.h"
+#include "diag/watch.h"
+#include "os/pages.h"
+#include "os/readable.h"
+
+namespace hakmem::audit {
+namespace {
+
+using segment::CounterShard;
+
+// What stays wrong this often, with a pause in between, is wrong.
+constexpr unsigned kLooks = 4;
+
+// One at a time, and never two within a signal handler.
+constinit std::atomic<bool> running{false};
+constinit std::atomic<std::uint64_t> last_ms{0};
+
+void pause_shortly() {
+    const timespec nap{0, 300'000};
+    nanosleep(&nap, nullptr);
+}
+
+class Sweep {
+  public:
+    Sweep(CounterShard &shard, std::uint64_t most_ms) : shard_(shard), deadline_(os::coarse_milliseconds() + most_ms) {}
+
+    Result run() {
+        result_.complete = sweep_spans([this](Span &span) { return visit(span); });
+        return result_;
+    }
+
+  private:
+    bool visit(Span &span) {
+        const std::uintptr_t start = span.start;
+        switch (span.kind) {
+            case SpanKind::small:
+                visit_small(span, start);
+                break;
+            case SpanKind::run:
+            case SpanKind::mapping:
+                visit_large(span, start);
+                break;
+            default:
+                break;
+        }
+        return os::coarse_milliseconds() <= deadline_;
+    }
+
+    static bool is_valid(std::uint8_t header, std::uint8_t size_class) {
+        return header == header_byte::live(size_class) || header == header_byte::free(size_class) ||
+               header == header_byte::watched(size_class);
+    }
+
+    void visit_small(Span &span, std::uintptr_t start) {
+        const std::uint8_t size_class = span.size_class;
+        const std::uint32_t carved = span.carved;
+        // The header behind the last slot closes the span.
+        const std::uint32_t headers = carved == span.slots ? carved + 1 : carved;
+        const bool noted = span.watched;
+        result_.headers += headers;
+        const std::size_t step = size_classes::kSlotBytes[size_class];
+        std::uintptr_t block = start + size_classes::kFirstSlot;
+        for (std::uint32_t i = 0; i < headers; ++i, block += step) {
+            const std::uint8_t header = header_byte::load(pointer_to(block));
+            if (!is_valid(header, size_class)) [[unlikely]]
+                look_again(span, start, i, block, header);
+            else if (noted && i < carved)
+                visit_note(block);
+        }
+    }
+
+    void look_again(Span &span, std::uintptr_t start, std::uint32_t index, std::uintptr_t block, std::uint8_t header) {
+        const std::uint8_t size_class = span.size_class;
+        for (unsigned look = 0; look < kLooks; ++look) {
+            pause_shortly();
+            if (!still_there(&span, start) || span.kind != SpanKind::small || span.size_class != size_class ||
+                index > span.carved || header_byte::load(pointer_to(block)) != header)
+                return;
+        }
+        ++result_.corrupt;
+        const bool is_slot = index < span.slots;
+        const bool free = is_slot && (span.marked_free(index) || in_a_cache(block, size_class));
+        Finding finding;
+        finding.kind = Kind::header_overwritten;
+        finding.outcome = HeaderInvalid::recovered;
+        BlockFacts &facts = finding.facts;
+        facts.address = facts.block = block;
+        facts.owner = Owner::small;
+        facts.at_start = true;
+        facts.state = !is_slot ? SlotState::never_used : free ? SlotState::free_slot : SlotState::in_use;
+        facts.header_known = true;
+        facts.header_found = header;
+        facts.header_expected = free || !is_slot ? header_byte::free(size_class) : header_byte::live(size_class);
+        facts.slot_bytes = span.slot_bytes();
+        facts.size_class = size_class;
+        facts.mapped = true;
+        if (index > 0) {
+            facts.left_block = span.slot(index - 1);
+            facts.left_state = slot_state(span, index - 1);
+        }
+        Evidence evidence = evidence_of(facts);
+        evidence.found_later = true;
+        record_incident(shard_, finding, evidence);
+        header_byte::replace(pointer_to(block), header, facts.header_expected);
+    }
+
+    // Slack and quarantined memory of a watched slot. The note may change at any moment: its owner goes on.
+    void visit_note(std::uintptr_t block) {
+        Watched watched;
+        if (!find_watched(block, watched)) return;
+        if (Watcher::looks_well(watched)) return;
+        for (unsigned look = 0; look < kLooks; ++look) {
+            pause_shortly();
+            if (Watcher::looks_well(watched)) return;
+        }
+        ++result_.corrupt;
+        Watcher::report_found(shard_, watched);
+    }
+
+    void visit_large(Span &span, std::uintptr_t start) {
+        ++result_.headers;
+        if (header_holds(span)) {
+            if (span.watched) visit_note(span.start + span.user_offset);
+            return;
+        }
+        for (unsigned look = 0; look < kLooks; ++look) {
+            pause_shortly();
+            if (!still_there(&span, start) || header_holds(span)) return;
+        }
+        ++result_.corrupt;
+        Finding finding;
+        finding.kind = Kind::large_header_corrupt;
+        BlockFacts &facts = finding.facts;
+        facts.address = facts.block = start + span.user_offset;
+        facts.owner = Owner::large;
+        facts.at_start = true;
+        facts.state = SlotState::in_use;
+        facts.header_known = os::safe_read(facts.address - 1, &facts.header_found, 1);
+        facts.header_expected = BlockHeader::kRun;
+        facts.slot_bytes = span.bytes;
+        facts.mapped = true;
+        Evidence evidence = evidence_of(facts);
+        evidence.found_later = true;
+        record_incident(shard_, finding, evidence);
+        BlockHeader::store(pointer_to(facts.address), span.end() - facts.address, BlockHeader::kRun);
+    }
+
+    static bool header_holds(const Span &span) {
+        const std::uintptr_t block = span.start + span.user_offset;
+        BlockHeader header;
+        // A mapping may be unmapped at any moment.
+        if (!os::safe_read(block - BlockHeader::kBytes, &header, sizeof header)) return true;
+        return header.valid_for(pointer_to(block)) &&
+               (header.marker == BlockHeader::kRun || header.marker == BlockHeader::kFreedRun);
+    }
+
+    CounterShard &shard_;
+    std::uint64_t deadline_;
+    Result result_;
+};
+
+}  // namespace
+
+Result run(CounterShard &shard, std::uint64_t most_ms) {
+    if (running.exchange(true)) return {};
+    const Undisturbed undisturbed;
+    const Result result = Sweep(shard, most_ms).run();
+    shard.headers_audited += result.headers;
+    ++shard.audits;
+    std::atomic_ref(state.segment.header().audit_corrupt).fetch_add(result.corrupt);
+    last_ms = os::coarse_milliseconds();
+    running = false;
+    return result;
+}
+
+void run_if_due(CounterShard &shard) {
+    constexpr std::uint64_t kMostMs = 60'000;
+    segment::Header &header = state.segment.header();
+    const std::uint32_t asked = std::atomic_ref(header.control.audit_request).load(std::memory_order_relaxed);
+    const std::uint32_t done = std::atomic_ref(header.audits_done).load(std::memory_order_relaxed);
+    const std::uint32_t interval = state.audit_interval_s.load(std::memory_order_relaxed);
+    if (asked == done) [[likely]] {
+        if (interval == 0) return;
+        const std::uint64_t now = os::coarse_milliseconds();
+        std::uint64_t last = last_ms.load(std::memory_order_relaxed);
+        if (now < last + std::uint64_t{interval} * 1000) return;
+        if (!last_ms.compare_exchange_strong(last, now)) return;
+    }
+    if (run(shard, kMostMs).headers != 0 || asked == done) {
+        std::atomic_ref(header.audits_done).store(asked, std::memory_order_release);
+    } else if (!running.load()) {
+        std::atomic_ref(header.audits_done).store(asked, std::memory_order_release);  // an empty heap
+    }
+}
+
+}  // namespace hakmem::audit
