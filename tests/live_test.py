@@ -1,0 +1,165 @@
+"""Under load: no block is ever hurt, at any level, while levels change and audits run; and both take effect at once.
+
+HAKMEM_STRESS_SECONDS sets how long each load runs (default 3; 60 for a thorough run).
+"""
+
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import harness  # noqa: E402
+
+SECONDS = float(os.environ.get("HAKMEM_STRESS_SECONDS", "3"))
+STRESS = harness.BUILD / "tests" / "programs" / "pattern_stress"
+LOOP = harness.BUILD / "tests" / "programs" / "one_size_loop"
+
+
+def hakmem(*arguments):
+    return subprocess.run([harness.COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+
+
+class Watched:
+    """A program under the diagnostic library, in the background."""
+
+    def __init__(self, command, level, library="diag", **options):
+        self.folder = tempfile.TemporaryDirectory(prefix="hakmem-live.")
+        self.dir = pathlib.Path(self.folder.name)
+        text = harness.option_string({"level": level, "runtime_dir": self.dir, **options})
+        environment = harness.clean_environment(self.dir, LD_PRELOAD=harness.LIBRARIES[library], HAKMEM_OPTIONS=text)
+        self.process = subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "running\n", self.process.communicate()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+        self.folder.cleanup()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def command(self, name, *arguments):
+        return hakmem(name, self.pid, *arguments, "--runtime-dir", self.dir)
+
+    def finish(self):
+        out, err = self.process.communicate(timeout=SECONDS + 120)
+        return self.process.returncode, out, err
+
+    def incidents(self):
+        counts = [hakmem("inspect", path, "--json") for path in self.dir.glob("*.hakmem")]
+        return [line for run in counts for line in run.stdout.splitlines() if '"kind"' in line]
+
+
+class Stress(unittest.TestCase):
+    """Every block keeps its pattern, and nothing is reported."""
+
+    def check(self, level, library="diag", **options):
+        with Watched([STRESS, SECONDS, 8], level, library, **options) as watched:
+            status, out, err = watched.finish()
+            self.assertEqual((status, err), (0, ""), out)
+            self.assertRegex(out, "^[0-9]+ operations, 0 broken blocks$")
+            self.assertEqual(watched.incidents(), [])
+
+    def test_production(self):
+        self.check("count", "production")
+
+    def test_count(self):
+        self.check("count")
+
+    def test_verify(self):
+        self.check("verify")
+
+    def test_trace(self):
+        self.check("trace", sample_bytes=5000)
+
+    def test_guard(self):
+        self.check("guard", guard_sample=100)
+
+
+class Control(unittest.TestCase):
+    def test_1000_random_level_switches(self):
+        # Long enough for all of them, as each waits until it is in force.
+        with Watched([STRESS, 1000, 8], "count", guard_sample=50, sample_bytes=20000) as watched:
+            chooser = random.Random(4)
+            for number in range(1000 if SECONDS >= 60 else 150):
+                run = watched.command("set", f"level={chooser.choice(harness.LEVELS)}",
+                                      f"sample_bytes={chooser.choice([1, 5000, 524288])}")
+                self.assertEqual((run.returncode, run.stderr), (0, ""), f"switch {number}")
+            audit = watched.command("audit")
+            self.assertEqual(audit.returncode, 0, audit)
+            self.assertIsNone(watched.process.poll(), "the program has died")
+            self.assertEqual(watched.incidents(), [])
+
+    def test_a_thread_that_stays_on_the_fast_path(self):
+        with Watched([LOOP], "count") as watched:
+            time.sleep(0.3)
+            start = time.monotonic()
+            run = watched.command("set", "level=trace")
+            self.assertEqual((run.returncode, run.stderr), (0, ""))
+            # The command's own time and a loaded machine's whims included.
+            self.assertLess(time.monotonic() - start, 1)
+
+    def test_audits_while_threads_run(self):
+        for level in harness.LEVELS:
+            with Watched([STRESS, 1000, 8], level, guard_sample=100) as watched:
+                end = time.monotonic() + SECONDS / 2
+                headers = 0
+                while time.monotonic() < end:
+                    run = watched.command("audit", "--json")
+                    self.assertEqual(run.returncode, 0, (level, run))
+                    headers += 1
+                self.assertGreater(headers, 3)
+                self.assertIsNone(watched.process.poll(), "the program has died")
+                self.assertEqual(watched.incidents(), [], level)
+
+
+class Audit(unittest.TestCase):
+    """A block that is overwritten and never freed: found by an audit, and not without one."""
+
+    CASE = [harness.BUILD / "tests" / "programs" / "overwritten_and_asleep"]
+
+    def test_on_request(self):
+        with Watched(self.CASE, "count") as watched:
+            self.assertEqual(watched.incidents(), [])
+            run = watched.command("audit")
+            self.assertEqual(run.returncode, 86, run)
+            self.assertIn("1 corrupt", run.stdout)
+            self.assertEqual(len(watched.incidents()), 1)
+            self.assertIn("header_overwritten", watched.incidents()[0])
+            # Repaired: it is not found again.
+            self.assertEqual(watched.command("audit").returncode, 0)
+
+    def test_at_intervals(self):
+        with Watched([*self.CASE, "allocate"], "count", audit_interval=1) as watched:
+            end = time.monotonic() + 20
+            while not watched.incidents() and time.monotonic() < end:
+                time.sleep(0.1)
+            self.assertEqual(len(watched.incidents()), 1)
+
+    def test_at_exit(self):
+        for level, expected in (("count", 0), ("verify", 0), ("trace", 1), ("guard", 1)):
+            with Watched([*self.CASE, "exit"], level) as watched:
+                status, _, err = watched.finish()
+                self.assertEqual((status, err), (0, ""))
+                self.assertEqual(len(watched.incidents()), expected, level)
+
+    def test_wrong_use(self):
+        self.assertEqual(hakmem("audit").returncode, 2)
+        run = hakmem("audit", 999999999, "--runtime-dir", "/tmp")
+        self.assertEqual(run.returncode, 125)
+        self.assertIn("999999999", run.stderr)
+
+
+if __name__ == "__main__":
+    harness.main()
