@@ -797,10 +797,12 @@ void *Allocator<P>::allocate_large(std::size_t bytes, std::size_t alignment, Fam
         if (span == nullptr) return out_of_memory();
     }
     const std::uintptr_t user = align_up(span->start + BlockHeader::kBytes, alignment);
-    span->user_offset = static_cast<std::uint32_t>(user - span->start);
     if (zeroed != nullptr) *zeroed = span->zeroed;
     void *block = pointer_to(user);
     BlockHeader::store(block, span->end() - user, BlockHeader::kRun);
+    // Whoever sweeps over the heap expects the header once this says where it is.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    span->user_offset = static_cast<std::uint32_t>(user - span->start);
     P::large_allocated(cache.probe, span->bytes);
     if constexpr (P::kDiagnostic) {
         if (plan.watch) {

@@ -40,9 +40,11 @@ unsigned Heap::take_from(Span *span, void **to, unsigned wanted) {
             header_byte::store(pointer_to(block), header);
             to[taken++] = pointer_to(block);
         }
-        span->carved += count;
         // The byte after the last slot closes the span: an overrun of the last block shows there.
-        if (span->carved == span->slots) header_byte::store(pointer_to(block), header);
+        if (span->carved + count == span->slots) header_byte::store(pointer_to(block), header);
+        // Whoever sweeps over the span expects a header wherever this says so.
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        span->carved += count;
     }
     return taken;
 }

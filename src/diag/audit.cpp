@@ -24,14 +24,14 @@ namespace {
 using segment::CounterShard;
 
 // What stays wrong this often, with a pause in between, is wrong.
-constexpr unsigned kLooks = 4;
+constexpr unsigned kLooks = 12;
 
 // One at a time, and never two within a signal handler.
 constinit std::atomic<bool> running{false};
 constinit std::atomic<std::uint64_t> last_ms{0};
 
 void pause_shortly() {
-    const timespec nap{0, 300'000};
+    const timespec nap{0, 500'000};
     nanosleep(&nap, nullptr);
 }
 
@@ -66,11 +66,16 @@ class Sweep {
                header == header_byte::watched(size_class);
     }
 
+    // The header behind the last slot closes the span.
+    static std::uint32_t headers_of(const Span &span) {
+        const std::uint32_t carved = span.carved;
+        return carved != 0 && carved == span.slots ? carved + 1 : carved;
+    }
+
     void visit_small(Span &span, std::uintptr_t start) {
         const std::uint8_t size_class = span.size_class;
         const std::uint32_t carved = span.carved;
-        // The header behind the last slot closes the span.
-        const std::uint32_t headers = carved == span.slots ? carved + 1 : carved;
+        const std::uint32_t headers = headers_of(span);
         const bool noted = span.watched;
         result_.headers += headers;
         const std::size_t step = size_classes::kSlotBytes[size_class];
@@ -89,10 +94,9 @@ class Sweep {
         for (unsigned look = 0; look < kLooks; ++look) {
             pause_shortly();
             if (!still_there(&span, start) || span.kind != SpanKind::small || span.size_class != size_class ||
-                index > span.carved || header_byte::load(pointer_to(block)) != header)
+                index >= headers_of(span) || header_byte::load(pointer_to(block)) != header)
                 return;
         }
-        ++result_.corrupt;
         const bool is_slot = index < span.slots;
         const bool free = is_slot && (span.marked_free(index) || in_a_cache(block, size_class));
         Finding finding;
@@ -115,24 +119,30 @@ class Sweep {
         }
         Evidence evidence = evidence_of(facts);
         evidence.found_later = true;
+        // Made good right behind the last look: later, the memory may be somebody else's.
+        if (!header_byte::replace(pointer_to(block), header, facts.header_expected)) return;
+        ++result_.corrupt;
         record_incident(shard_, finding, evidence);
-        header_byte::replace(pointer_to(block), header, facts.header_expected);
     }
 
-    // Slack and quarantined memory of a watched slot. The note may change at any moment: its owner goes on.
+    // Slack and quarantined memory of a watched block. The block and its note may change at any moment, as its owner
+    // goes on: so each look starts anew, and nothing is written.
     void visit_note(std::uintptr_t block) {
         Watched watched;
-        if (!find_watched(block, watched)) return;
-        if (Watcher::looks_well(watched)) return;
+        if (!looks_bad(block, watched)) return;
         for (unsigned look = 0; look < kLooks; ++look) {
             pause_shortly();
-            if (Watcher::looks_well(watched)) return;
+            if (!looks_bad(block, watched)) return;
         }
-        ++result_.corrupt;
-        Watcher::report_found(shard_, watched);
+        if (Watcher::report_found(shard_, watched)) ++result_.corrupt;
+    }
+
+    static bool looks_bad(std::uintptr_t block, Watched &watched) {
+        return find_watched(block, watched) && watched.block == block && !Watcher::looks_well(watched);
     }
 
     void visit_large(Span &span, std::uintptr_t start) {
+        if (span.user_offset == 0) return;  // not handed out yet
         ++result_.headers;
         if (header_holds(span)) {
             if (span.watched) visit_note(span.start + span.user_offset);
@@ -142,7 +152,6 @@ class Sweep {
             pause_shortly();
             if (!still_there(&span, start) || header_holds(span)) return;
         }
-        ++result_.corrupt;
         Finding finding;
         finding.kind = Kind::large_header_corrupt;
         BlockFacts &facts = finding.facts;
@@ -156,8 +165,10 @@ class Sweep {
         facts.mapped = true;
         Evidence evidence = evidence_of(facts);
         evidence.found_later = true;
-        record_incident(shard_, finding, evidence);
+        if (!still_there(&span, start)) return;
         BlockHeader::store(pointer_to(facts.address), span.end() - facts.address, BlockHeader::kRun);
+        ++result_.corrupt;
+        record_incident(shard_, finding, evidence);
     }
 
     static bool header_holds(const Span &span) {
@@ -179,7 +190,8 @@ class Sweep {
 Result run(CounterShard &shard, std::uint64_t most_ms) {
     if (running.exchange(true)) return {};
     const Undisturbed undisturbed;
-    const Result result = Sweep(shard, most_ms).run();
+    Result result = Sweep(shard, most_ms).run();
+    result.ran = true;
     shard.headers_audited += result.headers;
     ++shard.audits;
     std::atomic_ref(state.segment.header().audit_corrupt).fetch_add(result.corrupt);
@@ -201,11 +213,7 @@ void run_if_due(CounterShard &shard) {
         if (now < last + std::uint64_t{interval} * 1000) return;
         if (!last_ms.compare_exchange_strong(last, now)) return;
     }
-    if (run(shard, kMostMs).headers != 0 || asked == done) {
-        std::atomic_ref(header.audits_done).store(asked, std::memory_order_release);
-    } else if (!running.load()) {
-        std::atomic_ref(header.audits_done).store(asked, std::memory_order_release);  // an empty heap
-    }
+    if (run(shard, kMostMs).ran) std::atomic_ref(header.audits_done).store(asked, std::memory_order_release);
 }
 
 }  // namespace hakmem::audit

@@ -15,6 +15,7 @@ namespace hakmem::audit {
 struct Result {
     std::uint64_t headers = 0;  // checked
     std::uint32_t corrupt = 0;
+    bool ran = false;  // no other was going on
     bool complete = false;
 };
 

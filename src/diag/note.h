@@ -27,6 +27,9 @@ class Note {
     StackId free_stack() const { return words_[1] & kStackMask; }
     bool sampled() const { return (words_[1] & kSampled) != 0; }
     bool filled() const { return (words_[1] & kFilled) != 0; }
+    // It has been reported that the block's slack or poison was changed.
+    bool told() const { return (words_[1] & kTold) != 0; }
+    void set_told() { __atomic_fetch_or(&words_[1], kTold, __ATOMIC_RELAXED); }
     bool poisoned() const { return (words_[1] & kPoisoned) != 0; }
     // Of a sampled block: allocations that it stands for (sampling::kWeightBits).
     std::uint32_t weight() const { return words_[2]; }
@@ -50,7 +53,7 @@ class Note {
         words_[0] = (words_[0] & ~(3u << kStateShift)) | static_cast<std::uint32_t>(state) << kStateShift;
     }
     void keep(StackId free_stack, bool poisoned) {
-        words_[1] = (words_[1] & ~(kStackMask | kPoisoned)) | free_stack | (poisoned ? kPoisoned : 0);
+        words_[1] = (words_[1] & ~(kStackMask | kPoisoned | kTold)) | free_stack | (poisoned ? kPoisoned : 0);
         set_state(State::kept);
     }
 
@@ -59,7 +62,7 @@ class Note {
   private:
     static constexpr unsigned kStateShift = 16, kFamilyShift = 18, kOffsetShift = 20;
     static constexpr std::uint32_t kStackMask = kMostStacks - 1;
-    static constexpr std::uint32_t kSampled = 1u << 16, kFilled = 1u << 17, kPoisoned = 1u << 18;
+    static constexpr std::uint32_t kSampled = 1u << 16, kFilled = 1u << 17, kPoisoned = 1u << 18, kTold = 1u << 19;
 
     std::uint32_t *words_;
 };

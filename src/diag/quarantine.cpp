@@ -11,7 +11,7 @@ bool Quarantine::push(std::uintptr_t block, std::size_t bytes) {
         entries_ = static_cast<Entry *>(os::map(kEntries * sizeof(Entry)));
         if (entries_ == nullptr) return false;
     }
-    if (head_ - tail_ == kEntries) return false;
+    if (full()) return false;
     entries_[head_++ % kEntries] = {block, bytes};
     own_bytes_ += bytes;
     total_.fetch_add(bytes, std::memory_order_relaxed);

@@ -20,6 +20,7 @@ class Quarantine {
     std::uintptr_t pop();
 
     bool empty() const { return head_ == tail_; }
+    bool full() const { return head_ - tail_ == kEntries; }
 
     // The thread ends; what it held has been taken out.
     void release_memory();
@@ -38,7 +39,7 @@ class Quarantine {
         std::uintptr_t block;
         std::size_t bytes;
     };
-    static constexpr std::uint32_t kEntries = 1u << 15;
+    static constexpr std::uint32_t kEntries = 1u << 17;
 
     static constinit std::atomic<std::uint64_t> total_;
 

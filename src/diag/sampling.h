@@ -73,7 +73,7 @@ constexpr std::uint32_t weight(std::size_t bytes, std::uint64_t mean) {
     if (mean <= 1) return kWeightOne;
     const double chance = hit_chance(static_cast<double>(bytes) / static_cast<double>(mean));
     const double weight = kWeightOne / chance;
-    return weight >= 4294967295.0 ? 0xFFFFFFFF : static_cast<std::uint32_t>(weight + 0.5);
+    return weight >= 4294967295.0 ? 0xFFFFFFFF : static_cast<std::uint32_t>(weight);
 }
 
 }  // namespace hakmem::sampling

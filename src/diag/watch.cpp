@@ -37,14 +37,6 @@ constexpr std::uint32_t kMostUnseen = 4096;
 
 constexpr std::uint32_t kNever = 1u << 30;
 
-StackId capture(CounterShard &shard) {
-    backtrace::Trace trace;
-    backtrace::capture(trace, state.options.stack_depth);
-    if (trace.frames == 0) return 0;
-    ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
-    return state.stacks.intern(trace.pc, trace.frames, state.modules);
-}
-
 std::size_t block_bytes(const Watched &watched) { return watched.large ? watched.room : watched.room + 1; }
 
 std::uint64_t asked_bytes(const Watched &watched, const Note &note) {
@@ -79,6 +71,30 @@ Finding finding_of(Kind kind, const Watched &watched) {
 }  // namespace
 
 ReleaseKept Watcher::release_kept = nullptr;
+
+// The stack of whoever called the library.
+[[gnu::noinline]] StackId Watcher::capture(CounterShard &shard) {
+    const auto frame = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+#if defined(__x86_64__)
+    if (watches_all_) {
+        const StackId id = memo_.find(frame);
+        if (id != 0) {
+            ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
+            return id;
+        }
+    }
+#endif
+    const Undisturbed undisturbed;
+    backtrace::Trace trace;
+    backtrace::capture(trace, state.options.stack_depth);
+    if (trace.frames == 0) return 0;
+    ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
+    const StackId id = state.stacks.intern(trace.pc, trace.frames, state.modules);
+#if defined(__x86_64__)
+    if (watches_all_) memo_.remember(frame, trace, id);
+#endif
+    return id;
+}
 
 // ---- following the level ----
 
@@ -117,6 +133,7 @@ void Watcher::follow() {
     }
     large_remaining_ = sampling::bytes_to_next(random_, mean);
     watches_all_ = level >= Level::guard;
+    if (!watches_all_) memo_.forget();
 }
 
 // ---- allocation ----
@@ -171,13 +188,14 @@ WatchPlan Watcher::plan_large(std::size_t bytes) {
 }
 
 void Watcher::watched(CounterShard &shard, const Watched &watched, std::size_t bytes, Family family) {
-    const Undisturbed undisturbed;
     const std::uint32_t weight = pending_weight_;
     const bool filled = pending_fill_;
     const StackId stack = capture(shard);
     const auto slack = filled ? static_cast<std::uint32_t>(std::min(watched.room - bytes, kMostSlack)) : 0;
-    Note(watched.note).begin(stack, family, filled, weight, slack);
+    // An audit may come by at any moment: the bytes are there before the note says so, here and below.
     if (filled) fill::put(watched.end() - slack, watched.end(), fill::kSlack);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    Note(watched.note).begin(stack, family, filled, weight, slack);
     if (weight != 0) state.stacks.count_allocated(stack, weight, block_bytes(watched));
 }
 
@@ -185,8 +203,10 @@ void Watcher::narrowed(const Watched &watched, std::size_t bytes) {
     Note note(watched.note);
     note.set_user_offset(watched.user - watched.block);
     if (!note.filled()) return;
-    note.set_slack(static_cast<std::uint32_t>(watched.end() - watched.user - bytes));
-    fill::put(watched.end() - note.slack(), watched.end(), fill::kSlack);
+    const std::uintptr_t end = watched.user + bytes;
+    fill::put(end, watched.end(), fill::kSlack);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    note.set_slack(static_cast<std::uint32_t>(watched.end() - end));
 }
 
 std::size_t Watcher::usable_bytes(const Watched &watched) {
@@ -205,10 +225,11 @@ void Watcher::resized(const Watched &watched, std::size_t) {
 
 bool Watcher::check_slack(CounterShard &shard, const Watched &watched, bool found_later) {
     const Note note(watched.note);
-    if (!note.filled()) return true;
+    if (!note.filled() || note.told()) return true;
     const std::uintptr_t begin = watched.end() - note.slack();
     const std::uintptr_t changed = fill::first_changed(begin, watched.end(), fill::kSlack);
     if (changed == watched.end()) return true;
+    const Undisturbed undisturbed;
     Finding finding = finding_of(Kind::redzone_overwritten, watched);
     finding.facts.left_block = watched.user;
     finding.facts.left_state = SlotState::in_use;
@@ -225,6 +246,7 @@ bool Watcher::check_slack(CounterShard &shard, const Watched &watched, bool foun
 
 bool Watcher::looks_well(const Watched &watched) {
     const Note note(watched.note);
+    if (note.told()) return true;
     switch (note.state()) {
         case Note::State::live:
             return !note.filled() || note.slack() > watched.room ||
@@ -238,25 +260,29 @@ bool Watcher::looks_well(const Watched &watched) {
     return true;
 }
 
-void Watcher::report_found(CounterShard &shard, const Watched &watched) {
+bool Watcher::report_found(CounterShard &shard, const Watched &watched) {
     Note note(watched.note);
+    bool well = true;
     if (note.state() == Note::State::live) {
         Watched whole = watched;
         whole.user += note.user_offset();
-        // Made good, so that the block's own free doesn't find it again.
-        if (!check_slack(shard, whole, true)) fill::put(watched.end() - note.slack(), watched.end(), fill::kSlack);
+        well = check_slack(shard, whole, true);
     } else if (note.state() == Note::State::kept) {
-        if (!check_kept(shard, watched)) fill::put(watched.block + note.user_offset(), watched.end(), fill::kFreed);
+        well = check_kept(shard, watched);
     }
+    // The owner's own check is not to find it once more.
+    if (!well) note.set_told();
+    return !well;
 }
 
 bool Watcher::check_kept(CounterShard &shard, const Watched &watched) {
     const Note note(watched.note);
-    if (!note.poisoned()) return true;
+    if (!note.poisoned() || note.told()) return true;
     // A 16-byte header before the user's memory stands as it was.
     const std::uintptr_t user = watched.block + note.user_offset();
     const std::uintptr_t changed = fill::first_changed(user, watched.end(), fill::kFreed);
     if (changed == watched.end()) return true;
+    const Undisturbed undisturbed;
     Watched whole = watched;
     whole.user = user;
     Finding finding = finding_of(Kind::use_after_free_write, whole);
@@ -288,7 +314,6 @@ void Watcher::report_access(CounterShard &shard, const Watched &watched, std::ui
 }
 
 bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) {
-    const Undisturbed undisturbed;
     Note note(watched.note);
     if (note.state() != Note::State::live) return false;
     if (note.filled()) {
@@ -296,6 +321,7 @@ bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) 
         const std::uint64_t asked = asked_bytes(watched, note);
         const bool size_fits = giving.bytes == kAnyBytes || giving.bytes == asked;
         if (!family_fits || !size_fits) {
+            const Undisturbed undisturbed;
             record_incident(shard,
                             finding_of(family_fits ? Kind::size_mismatch : Kind::alloc_dealloc_mismatch, watched),
                             {.alloc = note.alloc_stack(), .asked_bytes = asked});
@@ -310,13 +336,19 @@ bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) 
         watched.guard_pages ? std::max(quarantine_limit(level), std::uint64_t{16} << 20) : quarantine_limit(level);
     const bool poison = note.filled() && level >= Level::guard && !watched.guard_pages;
     const std::size_t bytes = block_bytes(watched);
-    if (bytes > limit / kLargestShare || !quarantine_.push(watched.block, bytes)) {
+    const bool fits = bytes <= limit / kLargestShare;
+    // Room first, so that what comes in now is not what goes out.
+    trim_quarantine(shard, fits ? limit - bytes : limit);
+    if (!fits || !quarantine_.push(watched.block, bytes)) {
         note.set_state(Note::State::none);
         return false;
     }
-    note.keep(capture(shard), poison);
+    const StackId stack = capture(shard);
+    note.set_state(Note::State::none);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
     if (poison) fill::put(watched.user, watched.end(), fill::kFreed);
-    trim_quarantine(shard, limit);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    note.keep(stack, poison);
     return true;
 }
 
@@ -331,7 +363,8 @@ void Watcher::release_oldest(CounterShard &shard) {
 
 void Watcher::trim_quarantine(CounterShard &shard, std::uint64_t most) {
     // Two for each that comes: bounds that other threads have left behind are reached in time, and no free takes long.
-    for (int i = 0; i < 2 && Quarantine::total_bytes() > most && !quarantine_.empty(); ++i) release_oldest(shard);
+    for (int i = 0; i < 2 && (Quarantine::total_bytes() > most || quarantine_.full()) && !quarantine_.empty(); ++i)
+        release_oldest(shard);
 }
 
 void Watcher::forget(const Watched &watched) {
@@ -344,6 +377,7 @@ void Watcher::forget(const Watched &watched) {
 void Watcher::end(CounterShard &shard) {
     while (!quarantine_.empty()) release_oldest(shard);
     quarantine_.release_memory();
+    memo_.forget();
 }
 
 }  // namespace hakmem

@@ -10,6 +10,7 @@
 #include "diag/note.h"
 #include "diag/quarantine.h"
 #include "diag/sampling.h"
+#include "diag/stack_memo.h"
 #include "segment/layout.h"
 
 namespace hakmem {
@@ -38,13 +39,17 @@ class Watcher {
     // The thread ends: everything it kept goes back.
     void end(segment::CounterShard &shard);
 
-    void restart_after_fork() { quarantine_.restart_after_fork(); }
+    void restart_after_fork() {
+        quarantine_.restart_after_fork();
+        memo_.forget();
+    }
 
     const Quarantine &quarantine() const { return quarantine_; }
 
-    // For audits: a glance at a block that others may be changing, and the report if it stays as bad as it looked.
+    // For audits: a glance at a block that others may be changing, and the report if it is still as bad as it looked:
+    // true if it was. Nothing of the block is written.
     static bool looks_well(const Watched &watched);
-    static void report_found(segment::CounterShard &shard, const Watched &watched);
+    static bool report_found(segment::CounterShard &shard, const Watched &watched);
 
     // Checks a block in quarantine. True if it is as it was left.
     static bool check_kept(segment::CounterShard &shard, const Watched &watched);
@@ -58,6 +63,7 @@ class Watcher {
 
   private:
     void arm(std::size_t size_class, bool guard);
+    StackId capture(segment::CounterShard &shard);
     WatchPlan planned();
     void look_up();
     void release_oldest(segment::CounterShard &shard);
@@ -77,6 +83,7 @@ class Watcher {
     std::uint32_t pending_weight_ = 0;  // of the block that plan has chosen and watched will get
     bool pending_fill_ = false;
     Quarantine quarantine_;
+    StackMemo memo_;
 };
 
 }  // namespace hakmem

@@ -320,12 +320,20 @@ TEST_F(ProbeTest, WrongOptionsAreToldAndTheRestCounts) {
     EXPECT_EQ(std::count(ended.said.begin(), ended.said.end(), '\n'), 2) << ended.said;
 }
 
-TEST_F(ProbeTest, ALevelThatIsNotBuiltIsTold) {
+TEST_F(ProbeTest, HigherLevelsIncludeTheLower) {
     const Ended ended = run("level=guard", [] {
-        if (!DiagProbe::verify_frees()) _exit(1);
+        DiagProbe::ThreadState thread{};
+        DiagProbe::thread_started(thread);
+        if (!DiagProbe::verify_frees() || !DiagProbe::watches_all(thread)) _exit(1);
+        // Every allocation is due, and gets room that is not the program's.
+        for (int i = 0; i < 3; ++i) {
+            if (!DiagProbe::due(thread, 3)) _exit(2);
+            const WatchPlan plan = DiagProbe::plan(thread, 40, 3);
+            if (!plan.watch || plan.slack == 0) _exit(3);
+        }
     });
-    EXPECT_EQ(ended.said, "hakmem: level guard is not built yet, using verify\n");
-    EXPECT_EQ(only_file_of(ended.pid).header.level, 1u);
+    EXPECT_EQ(ended.said, "");
+    EXPECT_EQ(only_file_of(ended.pid).header.level, 3u);
 }
 
 TEST_F(ProbeTest, ThreadsThatAllFailAtOnceLoseNothing) {
