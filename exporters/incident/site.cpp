@@ -19,9 +19,26 @@ std::string site(const Stack &stack) {
 
 std::string site(const Incident &incident) { return site(incident.free.empty() ? incident.writer : incident.free); }
 
-std::string culprit(const Incident &incident) {
-    if (!incident.writer.empty()) return site(incident.writer);
-    if (!incident.suspect_alloc.empty()) return site(incident.suspect_alloc);
+std::string other_site(const Incident &incident) {
+    using segment::Kind;
+    const auto where = [](const Stack &stack) { return stack.empty() ? std::string() : site(stack); };
+    switch (incident.kind) {
+        case Kind::double_free:
+        case Kind::use_after_free_write:
+            return where(incident.previous_free);
+        case Kind::header_overwritten:
+        case Kind::header_write_caught:
+            return where(incident.writer.empty() || incident.free.empty() ? incident.suspect_alloc : incident.writer);
+        case Kind::interior_pointer:
+        case Kind::large_header_corrupt:
+        case Kind::redzone_overwritten:
+        case Kind::guard_page_access:
+        case Kind::alloc_dealloc_mismatch:
+        case Kind::size_mismatch:
+            return where(incident.alloc);
+        case Kind::foreign_pointer:
+            break;
+    }
     return {};
 }
 

@@ -13,8 +13,8 @@ std::string site(const Stack &stack);
 // Where it was found.
 std::string site(const Incident &incident);
 
-// Who is accused, as far as the record tells: the writer that was caught, else the allocation of the block whose owner
-// wrote past its end. Empty if nobody is.
-std::string culprit(const Incident &incident);
+// The second place to look at, by kind: who allocated the block in front of an overwritten header, who freed first.
+// Empty if the record does not tell.
+std::string other_site(const Incident &incident);
 
 }  // namespace hakmem

@@ -25,7 +25,7 @@ Json to_json(const IncidentGroups &groups) {
         out["fingerprint"] = group.fingerprint;
         out["kind"] = group.kind;
         out["site"] = text::clean(group.site);
-        if (!group.culprit.empty()) out["culprit"] = text::clean(group.culprit);
+        if (!group.other_site.empty()) out["other_site"] = text::clean(group.other_site);
         out["processes"] = group.processes;
         out["incidents"] = group.incidents;
         out["count"] = group.count;
@@ -53,7 +53,7 @@ Json to_json(const IncidentSummary &summary) {
     out["thread"] = text::clean(summary.thread);
     out["level"] = summary.level;
     out["site"] = text::clean(summary.site);
-    if (!summary.culprit.empty()) out["culprit"] = text::clean(summary.culprit);
+    if (!summary.other_site.empty()) out["other_site"] = text::clean(summary.other_site);
     out["fingerprint"] = summary.fingerprint;
     out["count"] = summary.count;
     out["first_seen"] = text::rfc3339(summary.first_ns);

@@ -42,9 +42,9 @@ constexpr const char *kMigrations[] = {
        ALTER TABLE incidents ADD COLUMN thread TEXT NOT NULL DEFAULT '';
        ALTER TABLE incidents ADD COLUMN level TEXT NOT NULL DEFAULT '';
        ALTER TABLE incidents ADD COLUMN site TEXT NOT NULL DEFAULT '';
-       ALTER TABLE incidents ADD COLUMN culprit TEXT NOT NULL DEFAULT '';
+       ALTER TABLE incidents ADD COLUMN other_site TEXT NOT NULL DEFAULT '';
        UPDATE incidents SET pid = json_extract(json, '$.pid'), thread = json_extract(json, '$.thread'),
-           level = json_extract(json, '$.level'), site = hakmem_site(json), culprit = hakmem_culprit(json);
+           level = json_extract(json, '$.level'), site = hakmem_site(json), other_site = hakmem_other_site(json);
        CREATE INDEX incidents_by_group ON incidents (fingerprint, last_ns, first_ns, count, kind, process);
        DROP INDEX incidents_by_fingerprint;)",
 };
@@ -155,7 +155,7 @@ Store::Store(const std::string &path, Mode mode) {
         execute("PRAGMA journal_mode = WAL");
         execute("PRAGMA synchronous = NORMAL");
         add_function("hakmem_site", sql_text_of_incident<site>);
-        add_function("hakmem_culprit", sql_text_of_incident<culprit>);
+        add_function("hakmem_other_site", sql_text_of_incident<other_site>);
         migrate();
     } catch (const StoreError &error) {
         sqlite3_close(db_);
@@ -219,7 +219,7 @@ void Store::add(const Incident &incident) {
     const std::lock_guard lock(mutex_);
     Statement statement(db_,
                         "INSERT OR IGNORE INTO incidents (id, segment, record, fingerprint, fingerprint_version, kind,"
-                        " process, count, first_ns, last_ns, json, pid, thread, level, site, culprit)"
+                        " process, count, first_ns, last_ns, json, pid, thread, level, site, other_site)"
                         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     statement.bind(incident.id)
         .bind(incident.segment)
@@ -236,7 +236,7 @@ void Store::add(const Incident &incident) {
         .bind(text::clean(incident.thread))
         .bind(std::string(segment::kLevelNames[static_cast<std::size_t>(incident.level)]))
         .bind(site(incident))
-        .bind(culprit(incident));
+        .bind(other_site(incident));
     statement.step();
 }
 
@@ -262,7 +262,7 @@ std::vector<std::string> Store::list(const IncidentFilter &filter) {
 std::vector<IncidentSummary> Store::summaries(const IncidentFilter &filter) {
     const std::lock_guard lock(mutex_);
     Statement statement(db_,
-                        "SELECT id, fingerprint, kind, process, pid, thread, level, site, culprit, count, first_ns,"
+                        "SELECT id, fingerprint, kind, process, pid, thread, level, site, other_site, count, first_ns,"
                         " last_ns FROM incidents" +
                             where(filter) + kNewestFirst);
     statement.bind(filter).bind(filter.limit).bind(filter.offset);
@@ -305,7 +305,8 @@ IncidentGroups Store::groups(const IncidentFilter &filter) {
         " min(first_ns) AS first, max(last_ns) AS last" +
             from +
             " GROUP BY fingerprint ORDER BY last DESC, print LIMIT ?6 OFFSET ?7)"
-            " SELECT print, latest.kind, latest.id, latest.site, latest.culprit, rows, times, first, last FROM grouped"
+            " SELECT print, latest.kind, latest.id, latest.site, latest.other_site, rows, times, first, last FROM "
+            "grouped"
             " JOIN incidents AS latest ON latest.rowid = (SELECT rowid" +
             from + " AND fingerprint = print ORDER BY last_ns DESC LIMIT 1) ORDER BY last DESC, print");
     groups.bind(filter).bind(filter.limit).bind(filter.offset);

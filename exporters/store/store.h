@@ -46,7 +46,7 @@ struct IncidentSummary {
     std::string thread;
     std::string level;
     std::string site;
-    std::string culprit;
+    std::string other_site;
     std::uint64_t count = 0;
     std::uint64_t first_ns = 0;
     std::uint64_t last_ns = 0;
@@ -57,8 +57,8 @@ struct IncidentGroup {
     std::string fingerprint;
     std::string kind;
     std::string latest_id;
-    std::string site;     // where it was found, of the latest
-    std::string culprit;  // who is accused, of the latest; empty if nobody is
+    std::string site;        // where it was found, of the latest
+    std::string other_site;  // the second place to look at, of the latest; may be empty
     std::vector<std::string> processes;
     std::uint64_t incidents = 0;
     std::uint64_t count = 0;
