@@ -30,6 +30,7 @@ constexpr std::string_view kApiPrefix = "/api/v1/";
 // An incident that is in a segment now should be in the answer, if symbolizing does not take too long.
 constexpr std::chrono::milliseconds kCatchUp{2'000};
 constexpr std::uint64_t kMaxUnixMs = 253'402'300'799'000;  // the end of the year 9999
+constexpr std::uint64_t kMaxSeconds = 86'400;
 constexpr std::uint64_t kMaxPid = 1ULL << 32;
 constexpr std::uint64_t kSourceContext = 5;  // lines before and behind
 constexpr std::uint64_t kMaxFrameNumber = 10'000;
@@ -147,12 +148,15 @@ WebResponse Routes::processes() {
 
 WebResponse Routes::live(const WebRequest &request) {
     LiveQuery query;
-    std::uint64_t pid = 0;
+    std::uint64_t pid = 0, seconds = 0;
     const std::string error = parse_query(request.query, {number_parameter("since", 0, kMaxUnixMs, query.since_ms),
+                                                          number_parameter("seconds", 1, kMaxSeconds, seconds),
                                                           number_parameter("pid", 1, kMaxPid, pid)});
     if (!error.empty()) return json_error(400, error);
+    const std::uint64_t now_ms = text::unix_ms();
+    if (seconds != 0) query.since_ms = std::max(query.since_ms, now_ms - seconds * 1'000);
     if (pid != 0) query.pid = pid;
-    return json_answer(live_json(collector_.snapshots(), ingest_.history(), query, text::unix_ms()));
+    return json_answer(live_json(collector_.snapshots(), ingest_.history(), query, now_ms));
 }
 
 WebResponse Routes::heap(const std::string &pid_text) {
