@@ -19,6 +19,13 @@ std::string site(const Stack &stack) {
 
 std::string site(const Incident &incident) { return site(incident.free.empty() ? incident.writer : incident.free); }
 
+std::string caller(const Incident &incident) {
+    const Stack &stack = incident.free.empty() ? incident.writer : incident.free;
+    const auto own = std::find_if_not(stack.begin(), stack.end(), is_runtime_frame);
+    const auto next = own != stack.end() ? std::find_if_not(own + 1, stack.end(), is_runtime_frame) : own;
+    return next != stack.end() ? text::clean(next->function) : std::string();
+}
+
 std::string other_site(const Incident &incident) {
     using segment::Kind;
     const auto where = [](const Stack &stack) { return stack.empty() ? std::string() : site(stack); };

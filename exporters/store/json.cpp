@@ -25,6 +25,7 @@ Json to_json(const IncidentGroups &groups) {
         out["fingerprint"] = group.fingerprint;
         out["kind"] = group.kind;
         out["site"] = text::clean(group.site);
+        if (!group.caller.empty()) out["caller"] = text::clean(group.caller);
         if (!group.other_site.empty()) out["other_site"] = text::clean(group.other_site);
         out["processes"] = group.processes;
         out["incidents"] = group.incidents;

@@ -42,9 +42,11 @@ constexpr const char *kMigrations[] = {
        ALTER TABLE incidents ADD COLUMN thread TEXT NOT NULL DEFAULT '';
        ALTER TABLE incidents ADD COLUMN level TEXT NOT NULL DEFAULT '';
        ALTER TABLE incidents ADD COLUMN site TEXT NOT NULL DEFAULT '';
+       ALTER TABLE incidents ADD COLUMN caller TEXT NOT NULL DEFAULT '';
        ALTER TABLE incidents ADD COLUMN other_site TEXT NOT NULL DEFAULT '';
        UPDATE incidents SET pid = json_extract(json, '$.pid'), thread = json_extract(json, '$.thread'),
-           level = json_extract(json, '$.level'), site = hakmem_site(json), other_site = hakmem_other_site(json);
+           level = json_extract(json, '$.level'), site = hakmem_site(json), caller = hakmem_caller(json),
+           other_site = hakmem_other_site(json);
        CREATE INDEX incidents_by_group ON incidents (fingerprint, last_ns, first_ns, count, kind, process);
        DROP INDEX incidents_by_fingerprint;)",
 };
@@ -155,6 +157,7 @@ Store::Store(const std::string &path, Mode mode) {
         execute("PRAGMA journal_mode = WAL");
         execute("PRAGMA synchronous = NORMAL");
         add_function("hakmem_site", sql_text_of_incident<site>);
+        add_function("hakmem_caller", sql_text_of_incident<caller>);
         add_function("hakmem_other_site", sql_text_of_incident<other_site>);
         migrate();
     } catch (const StoreError &error) {
@@ -219,8 +222,8 @@ void Store::add(const Incident &incident) {
     const std::lock_guard lock(mutex_);
     Statement statement(db_,
                         "INSERT OR IGNORE INTO incidents (id, segment, record, fingerprint, fingerprint_version, kind,"
-                        " process, count, first_ns, last_ns, json, pid, thread, level, site, other_site)"
-                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+                        " process, count, first_ns, last_ns, json, pid, thread, level, site, caller, other_site)"
+                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     statement.bind(incident.id)
         .bind(incident.segment)
         .bind(incident.record)
@@ -236,6 +239,7 @@ void Store::add(const Incident &incident) {
         .bind(text::clean(incident.thread))
         .bind(std::string(segment::kLevelNames[static_cast<std::size_t>(incident.level)]))
         .bind(site(incident))
+        .bind(caller(incident))
         .bind(other_site(incident));
     statement.step();
 }
@@ -305,7 +309,8 @@ IncidentGroups Store::groups(const IncidentFilter &filter) {
         " min(first_ns) AS first, max(last_ns) AS last" +
             from +
             " GROUP BY fingerprint ORDER BY last DESC, print LIMIT ?6 OFFSET ?7)"
-            " SELECT print, latest.kind, latest.id, latest.site, latest.other_site, rows, times, first, last FROM "
+            " SELECT print, latest.kind, latest.id, latest.site, latest.caller, latest.other_site, rows, times, first, "
+            "last FROM "
             "grouped"
             " JOIN incidents AS latest ON latest.rowid = (SELECT rowid" +
             from + " AND fingerprint = print ORDER BY last_ns DESC LIMIT 1) ORDER BY last DESC, print");
@@ -318,11 +323,12 @@ IncidentGroups Store::groups(const IncidentFilter &filter) {
                               groups.text(2),
                               groups.text(3),
                               groups.text(4),
+                              groups.text(5),
                               {},
-                              groups.number(5),
                               groups.number(6),
                               groups.number(7),
-                              groups.number(8)});
+                              groups.number(8),
+                              groups.number(9)});
     }
     Statement names(db_, "SELECT DISTINCT fingerprint, process" + from + " ORDER BY process");
     names.bind(filter);

@@ -58,6 +58,7 @@ struct IncidentGroup {
     std::string kind;
     std::string latest_id;
     std::string site;        // where it was found, of the latest
+    std::string caller;      // of the function there
     std::string other_site;  // the second place to look at, of the latest; may be empty
     std::vector<std::string> processes;
     std::uint64_t incidents = 0;

@@ -2,38 +2,17 @@
 //
 //   node bundle.mjs CACHE-FOLDER OUTPUT.cpp
 //
-// The npm packages are those of package-lock.json, nothing else. They are kept in CACHE-FOLDER under the hash of that
-// file, so that only a change of it goes to the registry again.
-import { execFileSync } from 'node:child_process'
+// The npm packages are those of package-lock.json, nothing else.
 import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { gzipSync } from 'node:zlib'
 
+import { packages } from './packages.mjs'
+
 const page = path.dirname(fileURLToPath(import.meta.url))
 const hash = (bytes) => createHash('sha256').update(bytes).digest('hex').slice(0, 16)
-
-export function packages(cache) {
-    const lock = fs.readFileSync(path.join(page, 'package-lock.json'))
-    const folder = path.join(cache, `packages-${hash(lock)}`)
-    if (fs.existsSync(path.join(folder, 'complete'))) return path.join(folder, 'node_modules')
-    fs.rmSync(folder, { recursive: true, force: true })
-    fs.mkdirSync(folder, { recursive: true })
-    for (const name of ['package.json', 'package-lock.json']) fs.copyFileSync(path.join(page, name), path.join(folder, name))
-    try {
-        execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'], {
-            cwd: folder,
-            stdio: ['ignore', 'pipe', 'pipe'],
-        })
-    } catch (error) {
-        console.error(`${error.stdout ?? ''}${error.stderr ?? error}`)
-        console.error('hakmem: npm ci failed; the web page is made of npm packages, so building needs the npm registry once')
-        process.exit(1)
-    }
-    fs.writeFileSync(path.join(folder, 'complete'), '')
-    return path.join(folder, 'node_modules')
-}
 
 async function bundle(modules) {
     const esbuild = await import(pathToFileURL(path.join(modules, 'esbuild/lib/main.js')).href)
@@ -110,7 +89,5 @@ function source(list) {
     return out
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-    const [cache, output] = process.argv.slice(2)
-    fs.writeFileSync(output, source(assets(await bundle(packages(path.resolve(cache))))))
-}
+const [cache, output] = process.argv.slice(2)
+fs.writeFileSync(output, source(assets(await bundle(packages(page, path.resolve(cache))))))

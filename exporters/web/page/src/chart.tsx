@@ -57,7 +57,7 @@ const latest = new Map<string, { begin: number; end: number }>()
 
 export function Chart(props: Props) {
     const place = useRef<HTMLDivElement>(null)
-    const chart = useRef<uPlot>()
+    const chart = useRef<uPlot | undefined>(undefined)
     latest.set(props.label, props.window)
     const data = [props.times, ...props.values] as uPlot.AlignedData
     const data_now = useRef(data)

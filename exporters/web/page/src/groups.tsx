@@ -71,6 +71,7 @@ function Row({ group, kinds, now }: { group: Group; kinds: ReturnType<typeof use
             </td>
             <td class="where">
                 <span class="site">{group.site}</span>
+                {group.caller && <span class="caller"> from {group.caller}</span>}
                 {group.other_site && (
                     <span class="other">
                         {otherWords[group.kind] ?? 'allocated in'} <span class="site">{group.other_site}</span>

@@ -140,14 +140,19 @@ const stackTitles: StackTitle[] = [
 
 const overflows = ['header_overwritten', 'header_write_caught', 'large_header_corrupt']
 
-function Stacks({ incident, kind }: { incident: Incident; kind?: Kind }) {
-    // The neighbour's allocation is of interest only where the neighbour is accused of something.
-    const wanted = stackTitles.filter(
+// Made somewhere else than where it was noticed.
+const foundLater = ['header_overwritten', 'large_header_corrupt', 'redzone_overwritten', 'use_after_free_write']
+
+// The neighbour's allocation is of interest only where the neighbour is accused of something.
+const stacksOf = (incident: Incident) =>
+    stackTitles.filter(
         ({ name }) => (incident.stacks[name]?.length ?? 0) > 0 && (name !== 'suspect_alloc' || overflows.includes(incident.kind)),
     )
-    if (wanted.length === 0) return null
+
+function Stacks({ incident, kind }: { incident: Incident; kind?: Kind }) {
+    const wanted = stacksOf(incident)
     return (
-        <div class={`stacks stacks-${Math.min(wanted.length, 3)}`}>
+        <div class={`stacks stacks-${wanted.length}`}>
             {wanted.map(({ name, title }) => (
                 <StackView
                     key={name}
@@ -189,6 +194,18 @@ function Suspect({ incident }: { incident: Incident }) {
             <code>{suspect.address}</code>, {states[suspect.state] ?? suspect.state}. It lies right in front, and whoever writes past its
             end hits this header first.
         </p>
+    )
+}
+
+function Memory({ incident }: { incident: Incident }) {
+    const bytes = incident.dump ? incident.dump.bytes.length / 2 : 0
+    return (
+        <Panel title="Memory" class="memory" aside={bytes > 0 && <span class="aside">{plural(bytes, 'byte')} around it</span>}>
+            <Neighbourhood incident={incident} />
+            <Suspect incident={incident} />
+            <Dump incident={incident} />
+            <HeaderText incident={incident} />
+        </Panel>
     )
 }
 
@@ -236,7 +253,9 @@ export function IncidentView({ id }: { id: string }) {
             <div class="title-row">
                 <h1 tabIndex={-1}>
                     <KindMark kind={incident.kind} />
-                    {kindTitle(kinds, incident.kind)} in {shortName(ownFrame(mainStack(incident)))}
+                    {kindTitle(kinds, incident.kind)}
+                    {foundLater.includes(incident.kind) ? ', found in ' : ' in '}
+                    {shortName(ownFrame(mainStack(incident)))}
                 </h1>
                 <span class="actions">
                     <Copy text={`${location.origin}/incidents/${incident.id}`} label="Copy link" />
@@ -252,16 +271,25 @@ export function IncidentView({ id }: { id: string }) {
                 Fingerprint <a href={`/groups/${incident.fingerprint}`} class="mono">{incident.fingerprint}</a>
                 <span class="dim"> the same for this kind at this place in every process: all occurrences</span>
             </p>
-            <Stacks incident={incident} kind={kind} />
-            <div class="pair">
-                <Panel title="Memory" class="memory" aside={incident.dump && <span class="aside">{plural(incident.dump.bytes.length / 2, 'byte')} around it</span>}>
-                    <Neighbourhood incident={incident} />
-                    <Suspect incident={incident} />
-                    <Dump incident={incident} />
-                    <HeaderText incident={incident} />
-                </Panel>
-                <Next incident={incident} kind={kind} />
-            </div>
+            {stacksOf(incident).length > 1 ? (
+                <>
+                    <Stacks incident={incident} kind={kind} />
+                    <div class="pair">
+                        <Memory incident={incident} />
+                        <Next incident={incident} kind={kind} />
+                    </div>
+                </>
+            ) : (
+                <div class="with-one-stack">
+                    <div>
+                        <Stacks incident={incident} kind={kind} />
+                    </div>
+                    <div>
+                        <Memory incident={incident} />
+                        <Next incident={incident} kind={kind} />
+                    </div>
+                </div>
+            )}
         </main>
     )
 }

@@ -41,7 +41,7 @@ export function Time({ time, now }: { time: string; now: number }) {
 
 export function Copy({ text, label = 'Copy' }: { text: string; label?: string }) {
     const [done, set] = useState(false)
-    const timer = useRef<number>()
+    const timer = useRef<number | undefined>(undefined)
     useEffect(() => () => clearTimeout(timer.current), [])
     const copy = async () => {
         try {
@@ -82,7 +82,8 @@ export function Step({ text, values }: { text: string; values: Record<string, st
     return (
         <>
             {parts.map((part, i) => {
-                if (i % 2 === 0) return part
+                // A command stands on a line of its own: no full stop behind it.
+                if (i % 2 === 0) return part === '.' ? null : part
                 const command = part.replace(/\b(PID|FINGERPRINT|PROCESS|KIND)\b/g, (name) => values[name] ?? name)
                 return part.startsWith('hakmem ') ? <Command text={command} /> : <code>{command}</code>
             })}

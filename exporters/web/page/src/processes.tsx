@@ -72,11 +72,14 @@ const columns: { column: Column; title: string; class?: string }[] = [
 export function ProcessTable({ live, most }: { live: LiveState; most?: number }) {
     const [[column, reversed], sort] = useState<[Column, boolean]>(['incidents', false])
     const [wanted, search] = useState('')
+    const [showEnded, setShowEnded] = useState(false)
     const needle = wanted.trim().toLowerCase()
     const matching = live.processes.filter(
         (process) => needle === '' || process.process.toLowerCase().includes(needle) || String(process.pid).startsWith(needle),
     )
-    const all = sorted(matching, column, reversed)
+    const running = matching.filter((process) => process.alive)
+    const ended = matching.length - running.length
+    const all = sorted(showEnded || needle !== '' ? matching : running, column, reversed)
     const shown = most === undefined ? all : all.slice(0, most)
     if (live.loaded && live.processes.length === 0)
         return (
@@ -88,7 +91,7 @@ export function ProcessTable({ live, most }: { live: LiveState; most?: number })
         )
     return (
         <>
-            {live.processes.length > 8 && (
+            {(live.processes.length > 8 || ended > 0) && (
                 <div class="filters">
                     <input
                         type="search"
@@ -97,6 +100,12 @@ export function ProcessTable({ live, most }: { live: LiveState; most?: number })
                         value={wanted}
                         onInput={(event) => search(event.currentTarget.value)}
                     />
+                    {ended > 0 && (
+                        <label class="check">
+                            <input type="checkbox" checked={showEnded} onChange={(event) => setShowEnded(event.currentTarget.checked)} />
+                            show the {exact(ended)} that ended lately
+                        </label>
+                    )}
                 </div>
             )}
             <table class="processes rows">
@@ -122,7 +131,7 @@ export function ProcessTable({ live, most }: { live: LiveState; most?: number })
                     ))}
                 </tbody>
             </table>
-            {needle !== '' && all.length === 0 && <Nothing title="No process matches." />}
+            {live.loaded && all.length === 0 && <Nothing title={needle !== '' ? 'No process matches.' : 'None of them runs any more.'} />}
             {all.length > shown.length && (
                 <p class="more-rows">
                     {shown.length} of {exact(all.length)} shown <a href="/processes">All processes</a>

@@ -63,6 +63,7 @@ export interface Group {
     fingerprint: string
     kind: string
     site: string
+    caller?: string
     other_site?: string
     processes: string[]
     incidents: number
