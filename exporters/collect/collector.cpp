@@ -211,6 +211,17 @@ std::vector<segment::Snapshot> Collector::snapshots() {
     return all;
 }
 
+std::optional<std::string> Collector::path_of(std::uint64_t pid) {
+    const std::lock_guard lock(mutex_);
+    const Entry *best = nullptr;
+    for (const auto &[identity, entry] : entries_)
+        if (entry.present && entry.last.pid == pid &&
+            (best == nullptr || (entry.last.alive && !best->last.alive) ||
+             (entry.last.alive == best->last.alive && entry.last.start_time_ns > best->last.start_time_ns)))
+            best = &entry;
+    return best != nullptr ? std::optional(best->path) : std::nullopt;
+}
+
 std::vector<Collector::Pending> Collector::pending() {
     const std::lock_guard lock(mutex_);
     std::vector<Pending> all;

@@ -76,8 +76,9 @@ class Collector {
         std::uint64_t segment_errors = 0;  // reads that failed, since the start
     };
     State state();
-    std::vector<segment::Snapshot> snapshots();  // of all segments that are there
-    Totals totals();                             // over everything seen
+    std::vector<segment::Snapshot> snapshots();             // of all segments that are there
+    std::optional<std::string> path_of(std::uint64_t pid);  // of the segment of that process's present image
+    Totals totals();                                        // over everything seen
 
     // The segments whose incidents changed since the last `incidents_taken`, and those that ended since.
     struct Pending {

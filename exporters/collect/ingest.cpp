@@ -2,12 +2,14 @@
 
 #include "incident/describe.h"
 #include "log/log.h"
+#include "text/text.h"
 
 namespace hakmem {
 namespace {
 
 constexpr std::chrono::seconds kInterval{1};
 constexpr std::chrono::hours kExpiryInterval{1};
+constexpr std::chrono::milliseconds kHistoryInterval{990};  // a little less than kInterval, or every other would miss
 
 }  // namespace
 
@@ -51,6 +53,7 @@ void Ingest::loop() {
 
 void Ingest::round() {
     collector_.refresh();
+    keep_history();
     try {
         for (const Collector::Pending &pending : collector_.pending()) take(pending);
         expire();
@@ -85,6 +88,13 @@ void Ingest::take(const Collector::Pending &pending) {
     }
     if (complete) collector_.incidents_taken(pending);
     if (complete && pending.ended) counts_.erase(pending.identity);
+}
+
+void Ingest::keep_history() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next_point_) return;
+    next_point_ = now + kHistoryInterval;
+    history_.sample(collector_.snapshots(), text::unix_ms());
 }
 
 void Ingest::expire() {

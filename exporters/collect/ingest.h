@@ -1,5 +1,6 @@
 // Takes incidents from the segments into the store: symbolizes the ones that are new, raises the counts of those known.
-// Symbolizing may take long, so it has a thread of its own and holds no lock that a scrape needs.
+// Symbolizing may take long, so it has a thread of its own and holds no lock that a scrape needs. The same thread keeps
+// the history, which has a point a second.
 #pragma once
 
 #include <atomic>
@@ -12,6 +13,7 @@
 #include <thread>
 
 #include "collect/collector.h"
+#include "collect/history.h"
 #include "store/store.h"
 #include "symbolize/symbolizer.h"
 
@@ -29,11 +31,14 @@ class Ingest {
     // Waits until what is in the segments now is in the store, at most that long.
     void catch_up(std::chrono::milliseconds at_most);
 
+    const History &history() const { return history_; }
+
   private:
     void loop();
     void round();
     void take(const Collector::Pending &pending);
     void expire();
+    void keep_history();
 
     Collector &collector_;
     Store &store_;
@@ -41,6 +46,8 @@ class Ingest {
     Symbolizer symbolizer_;
     std::map<std::string, std::map<std::uint32_t, std::uint64_t>> counts_;  // by segment and record, as stored
     std::chrono::steady_clock::time_point next_expiry_{};
+    History history_;
+    std::chrono::steady_clock::time_point next_point_{};
     std::string logged_error_;
 
     std::mutex mutex_;

@@ -8,6 +8,7 @@
 
 #include "commands/command.h"
 #include "incident/json.h"
+#include "incident/site.h"
 #include "report/report.h"
 #include "store/store.h"
 #include "text/table.h"

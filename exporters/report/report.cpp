@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "fingerprint/fingerprint.h"
 #include "report/kinds.h"
 #include "text/text.h"
 
@@ -173,22 +172,6 @@ class Report {
 }  // namespace
 
 std::string report(const Incident &incident, bool colour) { return Report(incident, colour).make(); }
-
-std::string site(const Incident &incident) {
-    const Stack &stack = incident.free.empty() ? incident.writer : incident.free;
-    const Frame *best = nullptr;
-    for (const Frame &frame : stack) {
-        if (is_runtime_frame(frame)) continue;
-        best = &frame;
-        break;
-    }
-    if (best == nullptr && !stack.empty()) best = &stack.front();
-    if (best == nullptr) return "?";
-    if (best->function.empty()) return text::clean(text::base_name(best->module)) + "+" + text::hex(best->offset);
-    std::string text = text::clean(best->function);
-    if (!best->file.empty()) text += " " + text::clean(text::base_name(best->file)) + ":" + std::to_string(best->line);
-    return text;
-}
 
 bool terminal_has_colour() {
     const char *terminal = std::getenv("TERM");

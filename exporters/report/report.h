@@ -10,9 +10,6 @@ namespace hakmem {
 // Names in the incident come from a watched program: control characters in them never reach the terminal.
 std::string report(const Incident &incident, bool colour);
 
-// Function, else module+offset, of the first frame above the allocator and the runtime: where to look first.
-std::string site(const Incident &incident);
-
 // Whether standard output is a terminal that shows colours.
 bool terminal_has_colour();
 

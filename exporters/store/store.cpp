@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <string_view>
 
 #include "fingerprint/fingerprint.h"
 #include "incident/json.h"
+#include "incident/site.h"
 #include "text/text.h"
 
 namespace hakmem {
@@ -35,12 +37,49 @@ constexpr const char *kMigrations[] = {
            UNIQUE (segment, record));
        CREATE INDEX incidents_by_time ON incidents (last_ns);
        CREATE INDEX incidents_by_fingerprint ON incidents (fingerprint, last_ns);)",
+    // For lists and groups, which never read the JSON: the index has all that groups are made of.
+    R"(ALTER TABLE incidents ADD COLUMN pid INTEGER NOT NULL DEFAULT 0;
+       ALTER TABLE incidents ADD COLUMN thread TEXT NOT NULL DEFAULT '';
+       ALTER TABLE incidents ADD COLUMN level TEXT NOT NULL DEFAULT '';
+       ALTER TABLE incidents ADD COLUMN site TEXT NOT NULL DEFAULT '';
+       ALTER TABLE incidents ADD COLUMN caller TEXT NOT NULL DEFAULT '';
+       ALTER TABLE incidents ADD COLUMN other_site TEXT NOT NULL DEFAULT '';
+       UPDATE incidents SET pid = json_extract(json, '$.pid'), thread = json_extract(json, '$.thread'),
+           level = json_extract(json, '$.level'), site = hakmem_site(json), caller = hakmem_caller(json),
+           other_site = hakmem_other_site(json);
+       CREATE INDEX incidents_by_group ON incidents (fingerprint, last_ns, first_ns, count, kind, process);
+       DROP INDEX incidents_by_fingerprint;)",
 };
 constexpr int kSchemaVersion = static_cast<int>(std::size(kMigrations));
 
 std::int64_t to_sql(std::uint64_t value) {
     return static_cast<std::int64_t>(std::min<std::uint64_t>(value, INT64_MAX));
 }
+
+// An SQL function of an incident's JSON, for migrations: what `text_of` says about the incident.
+template <std::string (*text_of)(const Incident &)>
+void sql_text_of_incident(sqlite3_context *context, int, sqlite3_value **values) {
+    const auto *json = reinterpret_cast<const char *>(sqlite3_value_text(values[0]));
+    const auto incident = incident_from_json(json != nullptr ? json : "");
+    const std::string text = incident ? text_of(*incident) : std::string();
+    sqlite3_result_text(context, text.data(), static_cast<int>(text.size()), SQLITE_TRANSIENT);
+}
+
+// The condition that a filter is, by the numbered parameters that Statement::bind(filter) fills, so that one statement
+// may use it more than once.
+std::string where(const IncidentFilter &filter) {
+    std::string sql = " WHERE 1";
+    if (filter.process) sql += " AND process = ?1";
+    if (filter.kind) sql += " AND kind = ?2";
+    if (filter.fingerprint) sql += " AND fingerprint = ?3";
+    if (filter.since_ns) sql += " AND last_ns >= ?4";
+    if (filter.until_ns) sql += " AND first_ns <= ?5";
+    return sql;
+}
+constexpr const char *kFromGroupIndex = " FROM incidents INDEXED BY incidents_by_group";
+constexpr const char *kNewestFirst = " ORDER BY last_ns DESC, first_ns DESC, id LIMIT ?6 OFFSET ?7";
+
+constexpr std::uint64_t kMaxFacets = 1'000;
 
 [[noreturn]] void fail(sqlite3 *db, const char *what) {
     throw StoreError(std::string(what) + ": " + (db != nullptr ? sqlite3_errmsg(db) : "out of memory"));
@@ -64,6 +103,20 @@ class Store::Statement {
     Statement &bind(std::uint64_t value) {
         sqlite3_bind_int64(statement_, ++bound_, to_sql(value));
         return *this;
+    }
+    template <class T>
+    Statement &bind(const std::optional<T> &value) {
+        if (value) return bind(*value);
+        ++bound_;  // NULL
+        return *this;
+    }
+    // The parameters of `where`.
+    Statement &bind(const IncidentFilter &filter) {
+        return bind(filter.process)
+            .bind(filter.kind)
+            .bind(filter.fingerprint)
+            .bind(filter.since_ns)
+            .bind(filter.until_ns);
     }
     // True as long as there is a row.
     bool step() {
@@ -103,6 +156,9 @@ Store::Store(const std::string &path, Mode mode) {
         sqlite3_busy_timeout(db_, kBusyTimeoutMs);
         execute("PRAGMA journal_mode = WAL");
         execute("PRAGMA synchronous = NORMAL");
+        add_function("hakmem_site", sql_text_of_incident<site>);
+        add_function("hakmem_caller", sql_text_of_incident<caller>);
+        add_function("hakmem_other_site", sql_text_of_incident<other_site>);
         migrate();
     } catch (const StoreError &error) {
         sqlite3_close(db_);
@@ -115,6 +171,12 @@ Store::~Store() { sqlite3_close(db_); }
 void Store::execute(const char *sql) {
     const std::lock_guard lock(mutex_);
     if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) fail(db_, "incident store");
+}
+
+void Store::add_function(const char *name, void (*function)(sqlite3_context *, int, sqlite3_value **)) {
+    if (sqlite3_create_function(db_, name, 1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, nullptr, function, nullptr,
+                                nullptr) != SQLITE_OK)
+        fail(db_, "incident store");
 }
 
 void Store::migrate() {
@@ -160,7 +222,8 @@ void Store::add(const Incident &incident) {
     const std::lock_guard lock(mutex_);
     Statement statement(db_,
                         "INSERT OR IGNORE INTO incidents (id, segment, record, fingerprint, fingerprint_version, kind,"
-                        " process, count, first_ns, last_ns, json) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+                        " process, count, first_ns, last_ns, json, pid, thread, level, site, caller, other_site)"
+                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     statement.bind(incident.id)
         .bind(incident.segment)
         .bind(incident.record)
@@ -171,7 +234,13 @@ void Store::add(const Incident &incident) {
         .bind(incident.count)
         .bind(incident.first_ns)
         .bind(incident.last_ns)
-        .bind(to_json_text(incident));
+        .bind(to_json_text(incident))
+        .bind(incident.pid)
+        .bind(text::clean(incident.thread))
+        .bind(std::string(segment::kLevelNames[static_cast<std::size_t>(incident.level)]))
+        .bind(site(incident))
+        .bind(caller(incident))
+        .bind(other_site(incident));
     statement.step();
 }
 
@@ -186,21 +255,26 @@ void Store::update(const std::string &segment, std::uint32_t record, std::uint64
 }
 
 std::vector<std::string> Store::list(const IncidentFilter &filter) {
-    std::string sql = "SELECT json FROM incidents WHERE 1";
-    if (filter.process) sql += " AND process = ?";
-    if (filter.kind) sql += " AND kind = ?";
-    if (filter.fingerprint) sql += " AND fingerprint = ?";
-    if (filter.since_ns) sql += " AND last_ns >= ?";
-    sql += " ORDER BY last_ns DESC, first_ns DESC, id LIMIT ?";
     const std::lock_guard lock(mutex_);
-    Statement statement(db_, sql);
-    if (filter.process) statement.bind(*filter.process);
-    if (filter.kind) statement.bind(*filter.kind);
-    if (filter.fingerprint) statement.bind(*filter.fingerprint);
-    if (filter.since_ns) statement.bind(*filter.since_ns);
-    statement.bind(filter.limit);
+    Statement statement(db_, "SELECT json FROM incidents" + where(filter) + kNewestFirst);
+    statement.bind(filter).bind(filter.limit).bind(filter.offset);
     std::vector<std::string> rows;
     while (statement.step()) rows.push_back(statement.text(0));
+    return rows;
+}
+
+std::vector<IncidentSummary> Store::summaries(const IncidentFilter &filter) {
+    const std::lock_guard lock(mutex_);
+    Statement statement(db_,
+                        "SELECT id, fingerprint, kind, process, pid, thread, level, site, other_site, count, first_ns,"
+                        " last_ns FROM incidents" +
+                            where(filter) + kNewestFirst);
+    statement.bind(filter).bind(filter.limit).bind(filter.offset);
+    std::vector<IncidentSummary> rows;
+    while (statement.step())
+        rows.push_back({statement.text(0), statement.text(1), statement.text(2), statement.text(3), statement.number(4),
+                        statement.text(5), statement.text(6), statement.text(7), statement.text(8), statement.number(9),
+                        statement.number(10), statement.number(11)});
     return rows;
 }
 
@@ -217,19 +291,68 @@ std::optional<std::string> Store::find(const std::string &id, int &matches) {
     return found;
 }
 
-std::vector<IncidentGroup> Store::groups(std::uint64_t limit) {
+IncidentGroups Store::groups(const IncidentFilter &filter) {
     const std::lock_guard lock(mutex_);
-    // SQLite takes the bare columns from the row that has the max().
-    Statement statement(
+    IncidentGroups all;
+    const std::string from = kFromGroupIndex + where(filter);
+
+    Statement sums(db_, "SELECT count(DISTINCT fingerprint), count(*), CAST(total(count) AS INTEGER)" + from);
+    sums.bind(filter).step();
+    all.all_groups = sums.number(0);
+    all.all_incidents = sums.number(1);
+    all.all_count = sums.number(2);
+
+    // The columns that are not sums are those of the latest row.
+    Statement groups(
         db_,
-        "SELECT fingerprint, kind, process, id, count(*), CAST(total(count) AS INTEGER), min(first_ns), max(last_ns)"
-        " FROM incidents GROUP BY fingerprint ORDER BY max(last_ns) DESC LIMIT ?");
-    statement.bind(limit);
-    std::vector<IncidentGroup> groups;
-    while (statement.step())
-        groups.push_back({statement.text(0), statement.text(1), statement.text(2), statement.text(3),
-                          statement.number(4), statement.number(5), statement.number(6), statement.number(7)});
-    return groups;
+        "WITH grouped AS (SELECT fingerprint AS print, count(*) AS rows, CAST(total(count) AS INTEGER) AS times,"
+        " min(first_ns) AS first, max(last_ns) AS last" +
+            from +
+            " GROUP BY fingerprint ORDER BY last DESC, print LIMIT ?6 OFFSET ?7)"
+            " SELECT print, latest.kind, latest.id, latest.site, latest.caller, latest.other_site, rows, times, first, "
+            "last FROM "
+            "grouped"
+            " JOIN incidents AS latest ON latest.rowid = (SELECT rowid" +
+            from + " AND fingerprint = print ORDER BY last_ns DESC LIMIT 1) ORDER BY last DESC, print");
+    groups.bind(filter).bind(filter.limit).bind(filter.offset);
+    std::map<std::string, std::size_t> places;
+    while (groups.step()) {
+        places[groups.text(0)] = all.groups.size();
+        all.groups.push_back({groups.text(0),
+                              groups.text(1),
+                              groups.text(2),
+                              groups.text(3),
+                              groups.text(4),
+                              groups.text(5),
+                              {},
+                              groups.number(6),
+                              groups.number(7),
+                              groups.number(8),
+                              groups.number(9)});
+    }
+    Statement names(db_, "SELECT DISTINCT fingerprint, process" + from + " ORDER BY process");
+    names.bind(filter);
+    while (names.step())
+        if (const auto place = places.find(names.text(0)); place != places.end())
+            all.groups[place->second].processes.push_back(names.text(1));
+
+    IncidentFilter other = filter;
+    other.kind.reset();
+    all.kinds = facets("kind", other);
+    other = filter;
+    other.process.reset();
+    all.processes = facets("process", other);
+    return all;
+}
+
+std::vector<Facet> Store::facets(const char *column, const IncidentFilter &filter) {
+    Statement statement(db_, std::string("SELECT ") + column +
+                                 ", count(DISTINCT fingerprint), CAST(total(count) AS INTEGER)" + kFromGroupIndex +
+                                 where(filter) + " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?6");
+    statement.bind(filter).bind(kMaxFacets);
+    std::vector<Facet> facets;
+    while (statement.step()) facets.push_back({statement.text(0), statement.number(1), statement.number(2)});
+    return facets;
 }
 
 std::uint64_t Store::expire(std::uint64_t before_ns) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <vector>
 
 #include "symbolize/demangle.h"
@@ -28,6 +29,12 @@ std::string function_name(Dwarf_Die *die) {
             return demangle(mangled);
     const char *name = dwarf_diename(die);
     return name != nullptr ? name : "";
+}
+
+// Compilers note paths relative to the folder that they ran in. `folder` may be null.
+std::string absolute(const char *file, const char *folder) {
+    if (file[0] == '/' || folder == nullptr || folder[0] != '/') return file;
+    return (std::filesystem::path(folder) / file).lexically_normal().string();
 }
 
 }  // namespace
@@ -145,7 +152,7 @@ class Symbolizer::ModuleFile {
         if (line == nullptr) return;
         int number = 0;
         if (const char *file = dwfl_lineinfo(line, nullptr, &number, nullptr, nullptr, nullptr)) {
-            frame.file = file;
+            frame.file = absolute(file, dwfl_line_comp_dir(line));
             frame.line = number > 0 ? static_cast<unsigned>(number) : 0;
         }
     }
@@ -162,7 +169,10 @@ class Symbolizer::ModuleFile {
         std::size_t count = 0;
         if (dwarf_formudata(dwarf_attr(inlined, DW_AT_call_file, &attribute), &file) == 0 &&
             dwarf_getsrcfiles(unit, &files, &count) == 0 && file < count)
-            if (const char *name = dwarf_filesrc(files, file, nullptr, nullptr)) frame.file = name;
+            if (const char *name = dwarf_filesrc(files, file, nullptr, nullptr)) {
+                Dwarf_Attribute folder;
+                frame.file = absolute(name, dwarf_formstring(dwarf_attr(unit, DW_AT_comp_dir, &folder)));
+            }
     }
 
     std::string path_;

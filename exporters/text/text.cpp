@@ -2,6 +2,7 @@
 
 #include <array>
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <ctime>
@@ -79,32 +80,6 @@ std::string clean(std::string_view raw) {
     return out;
 }
 
-std::string html_escape(std::string_view raw) {
-    std::string out;
-    for (const char c : clean(raw)) {
-        switch (c) {
-            case '&':
-                out += "&amp;";
-                break;
-            case '<':
-                out += "&lt;";
-                break;
-            case '>':
-                out += "&gt;";
-                break;
-            case '"':
-                out += "&quot;";
-                break;
-            case '\'':
-                out += "&#39;";
-                break;
-            default:
-                out += c;
-        }
-    }
-    return out;
-}
-
 std::string hex(std::uint64_t value) {
     char buffer[19];
     std::snprintf(buffer, sizeof buffer, "0x%llx", static_cast<unsigned long long>(value));
@@ -151,6 +126,11 @@ std::optional<std::uint64_t> parse_unsigned(std::string_view text) {
     return value;
 }
 
+std::uint64_t unix_ms() {
+    using namespace std::chrono;
+    return static_cast<std::uint64_t>(duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count());
+}
+
 std::optional<std::uint64_t> parse_time(std::string_view text) {
     constexpr std::uint64_t kMaxSeconds = UINT64_MAX / kNsPerSecond;
     if (const auto seconds = parse_unsigned(text))
@@ -180,7 +160,7 @@ std::optional<std::uint64_t> parse_time(std::string_view text) {
     } else {
         return std::nullopt;
     }
-    if (*rest != '\0') return std::nullopt;
+    if (rest != copy.c_str() + copy.size()) return std::nullopt;  // a NUL inside is no end
     const std::int64_t seconds = static_cast<std::int64_t>(::timegm(&parts)) - zone;
     if (seconds < 0 || static_cast<std::uint64_t>(seconds) >= kMaxSeconds) return std::nullopt;
     return static_cast<std::uint64_t>(seconds) * kNsPerSecond + fraction;

@@ -12,13 +12,12 @@ namespace hakmem::text {
 // Valid UTF-8 without control characters: what is neither becomes U+FFFD. For labels, JSON and terminals alike.
 std::string clean(std::string_view raw);
 
-std::string html_escape(std::string_view raw);
-
 std::string hex(std::uint64_t value);              // 0x1f
 std::string hex_byte(std::uint8_t value);          // 0x0f
 std::string hex_bytes(std::string_view bytes);     // 00ff12
 std::string unhex_bytes(std::string_view digits);  // stops at what is no digit pair
 
+std::uint64_t unix_ms();                // now
 std::string rfc3339(std::uint64_t ns);  // UTC, microseconds
 // An RFC 3339 time or Unix seconds, as nanoseconds.
 std::optional<std::uint64_t> parse_time(std::string_view text);

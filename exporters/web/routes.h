@@ -2,26 +2,33 @@
 // programs and from the query are hostile. Thread-safe.
 #pragma once
 
-#include <map>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "collect/collector.h"
 #include "collect/ingest.h"
+#include "heap/profile.h"
 #include "store/store.h"
+#include "web/query.h"
 
 namespace hakmem {
 
 struct WebRequest {
     std::string method;
     std::string path;
-    std::multimap<std::string, std::string> query;
-    std::string host;  // of the Host header
+    QueryParameters query;
+    std::string host;           // of the Host header
+    std::string if_none_match;  // of that header
+    bool accepts_gzip = false;
 };
 
 struct WebResponse {
     int status = 200;
     std::string content_type;
     std::string body;
+    std::vector<std::pair<std::string, std::string>> headers;  // beside those that every response has
 };
 
 class Routes {
@@ -32,16 +39,24 @@ class Routes {
     WebResponse answer(const WebRequest &request);
 
   private:
+    WebResponse api(const std::string &path, const WebRequest &request);
     WebResponse metrics();
     WebResponse processes();
+    WebResponse live(const WebRequest &request);
+    WebResponse heap(const std::string &pid);
     WebResponse incidents(const WebRequest &request);
+    WebResponse groups(const WebRequest &request);
     WebResponse incident(const std::string &id);
+    WebResponse source(const std::string &id, const WebRequest &request);
     WebResponse service_discovery(const WebRequest &request);
-    WebResponse page();
+
+    // The incident's JSON, or why there is none.
+    std::optional<std::string> find_incident(const std::string &id, WebResponse &error);
 
     Collector &collector_;
     Ingest &ingest_;
     Store &store_;
+    HeapProfiler heap_profiler_;
     const std::string address_;
 };
 

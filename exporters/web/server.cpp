@@ -13,6 +13,7 @@
 
 #include "log/log.h"
 #include "text/text.h"
+#include "web/gzip.h"
 
 namespace hakmem {
 namespace {
@@ -21,6 +22,7 @@ constexpr std::size_t kMaxConnections = 256;
 constexpr int kTimeoutSeconds = 5;
 constexpr std::chrono::seconds kShutdownWait{1};
 constexpr int kMaxPort = 65535;
+constexpr std::size_t kMinGzip = 1024;  // bytes; less is not worth the time
 
 // A thread a connection: a fixed pool would let as many silent clients as it has threads shut out everybody else.
 //
@@ -68,6 +70,45 @@ std::string resolve_error(const std::string &host) {
     if (result != 0) return ::gai_strerror(result);
     ::freeaddrinfo(found);
     return {};
+}
+
+bool accepts_gzip(const httplib::Request &in) {
+    const std::string accepted = in.get_header_value("Accept-Encoding");
+    return accepted.find("gzip") != std::string::npos && accepted.find("gzip;q=0") == std::string::npos;
+}
+
+WebRequest request_of(const httplib::Request &in) {
+    return {in.method,
+            in.path,
+            {in.params.begin(), in.params.end()},
+            in.get_header_value("Host"),
+            in.get_header_value("If-None-Match"),
+            accepts_gzip(in)};
+}
+
+void send(WebResponse response, bool gzip, httplib::Response &out) {
+    out.status = response.status;
+    for (const auto &[name, value] : response.headers) out.set_header(name, value);
+    out.set_header("X-Content-Type-Options", "nosniff");
+    if (!out.has_header("Content-Security-Policy")) out.set_header("Content-Security-Policy", "default-src 'none'");
+    if (!out.has_header("Cache-Control")) out.set_header("Cache-Control", "no-store");
+    if (gzip && response.body.size() >= kMinGzip && !out.has_header("Content-Encoding")) {
+        response.body = compress(response.body);
+        out.set_header("Content-Encoding", "gzip");
+        out.set_header("Vary", "Accept-Encoding");
+    }
+    if (response.status == 304) return;
+    // Not set_content: httplib would compress it by itself, with brotli at its slowest where the client takes that.
+    const std::size_t bytes = response.body.size();
+    if (bytes == 0) {
+        out.set_content("", response.content_type);
+        return;
+    }
+    out.set_content_provider(bytes, response.content_type,
+                             [body = std::make_shared<std::string>(std::move(response.body))](
+                                 std::size_t offset, std::size_t length, httplib::DataSink &sink) {
+                                 return sink.write(body->data() + offset, length);
+                             });
 }
 
 }  // namespace
@@ -134,24 +175,25 @@ std::string WebServer::url() const { return (tls_ ? "https://" : "http://") + ad
 
 void WebServer::start(Routes &routes) {
     // All requests are answered here: httplib's own routing matches regular expressions against hostile paths.
-    implementation_->server->set_pre_routing_handler([this, &routes](const httplib::Request &in,
-                                                                     httplib::Response &out) {
-        WebResponse response;
-        if (!implementation_->auth.allows(in.get_header_value("Authorization"))) {
-            response = json_error(401, "authentication required");
-            out.set_header("WWW-Authenticate", "Basic realm=\"hakmem\"");
-        } else {
-            WebRequest request{in.method, in.path, {in.params.begin(), in.params.end()}, in.get_header_value("Host")};
-            response = routes.answer(request);
-        }
-        if (in.method != "GET" && in.method != "HEAD") out.set_header("Connection", "close");
-        out.set_header("X-Content-Type-Options", "nosniff");
-        out.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
-        out.set_header("Cache-Control", "no-store");
-        out.status = response.status;
-        out.set_content(response.body, response.content_type);
-        return httplib::Server::HandlerResponse::Handled;
-    });
+    implementation_->server->set_pre_routing_handler(
+        [this, &routes](const httplib::Request &in, httplib::Response &out) {
+            WebResponse response;
+            if (!implementation_->auth.allows(in.get_header_value("Authorization"))) {
+                response = json_error(401, "authentication required");
+                response.headers.emplace_back("WWW-Authenticate", "Basic realm=\"hakmem\"");
+            } else {
+                response = routes.answer(request_of(in));
+            }
+            if (in.method != "GET" && in.method != "HEAD") out.set_header("Connection", "close");
+            send(std::move(response), accepts_gzip(in), out);
+            return httplib::Server::HandlerResponse::Handled;
+        });
+    // Requests that httplib refuses by itself: not HTTP, too long, with a body.
+    const httplib::Server::Handler refused = [](const httplib::Request &, httplib::Response &out) {
+        if (!out.has_header("X-Content-Type-Options"))
+            send(json_error(out.status, "the request was refused"), false, out);
+    };
+    implementation_->server->set_error_handler(refused);
     implementation_->server->set_exception_handler(
         [](const httplib::Request &, httplib::Response &out, std::exception_ptr pointer) {
             try {
@@ -161,8 +203,7 @@ void WebServer::start(Routes &routes) {
             } catch (...) {
                 log::error("unknown error while answering a request");
             }
-            out.status = 500;
-            out.set_content(json_error(500, "internal error").body, "application/json");
+            send(json_error(500, "internal error"), false, out);
         });
     thread_ = std::thread([this] { implementation_->server->listen_after_bind(); });
     while (!implementation_->server->is_running()) std::this_thread::yield();

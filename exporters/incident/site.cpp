@@ -1,0 +1,52 @@
+#include "incident/site.h"
+
+#include <algorithm>
+
+#include "fingerprint/fingerprint.h"
+#include "text/text.h"
+
+namespace hakmem {
+
+std::string site(const Stack &stack) {
+    if (stack.empty()) return "?";
+    const auto own = std::find_if_not(stack.begin(), stack.end(), is_runtime_frame);
+    const Frame &best = own != stack.end() ? *own : stack.front();
+    if (best.function.empty()) return text::clean(text::base_name(best.module)) + "+" + text::hex(best.offset);
+    std::string text = text::clean(best.function);
+    if (!best.file.empty()) text += " " + text::clean(text::base_name(best.file)) + ":" + std::to_string(best.line);
+    return text;
+}
+
+std::string site(const Incident &incident) { return site(incident.free.empty() ? incident.writer : incident.free); }
+
+std::string caller(const Incident &incident) {
+    const Stack &stack = incident.free.empty() ? incident.writer : incident.free;
+    const auto own = std::find_if_not(stack.begin(), stack.end(), is_runtime_frame);
+    const auto next = own != stack.end() ? std::find_if_not(own + 1, stack.end(), is_runtime_frame) : own;
+    return next != stack.end() ? text::clean(next->function) : std::string();
+}
+
+std::string other_site(const Incident &incident) {
+    using segment::Kind;
+    const auto where = [](const Stack &stack) { return stack.empty() ? std::string() : site(stack); };
+    switch (incident.kind) {
+        case Kind::double_free:
+        case Kind::use_after_free_write:
+            return where(incident.previous_free);
+        case Kind::header_overwritten:
+        case Kind::header_write_caught:
+            return where(incident.writer.empty() || incident.free.empty() ? incident.suspect_alloc : incident.writer);
+        case Kind::interior_pointer:
+        case Kind::large_header_corrupt:
+        case Kind::redzone_overwritten:
+        case Kind::guard_page_access:
+        case Kind::alloc_dealloc_mismatch:
+        case Kind::size_mismatch:
+            return where(incident.alloc);
+        case Kind::foreign_pointer:
+            break;
+    }
+    return {};
+}
+
+}  // namespace hakmem

@@ -1,0 +1,23 @@
+// One line that says where an incident happened, for lists.
+#pragma once
+
+#include <string>
+
+#include "incident/incident.h"
+
+namespace hakmem {
+
+// Function, else module+offset, of the first frame above the allocator and the runtime: where to look first.
+std::string site(const Stack &stack);
+
+// Where it was found.
+std::string site(const Incident &incident);
+
+// The function that called the one of `site`; empty if the stack does not tell.
+std::string caller(const Incident &incident);
+
+// The second place to look at, by kind: who allocated the block in front of an overwritten header, who freed first.
+// Empty if the record does not tell.
+std::string other_site(const Incident &incident);
+
+}  // namespace hakmem

@@ -1,0 +1,61 @@
+// Numbers, sizes and times as people read them.
+
+const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
+
+export function bytes(value: number): string {
+    const sign = value < 0 ? '−' : ''
+    let size = Math.abs(value)
+    let unit = 0
+    while (size >= 1023.95 && unit + 1 < units.length) {
+        size /= 1024
+        ++unit
+    }
+    return `${sign}${unit === 0 ? Math.round(size) : size.toFixed(size < 10 ? 2 : 1)} ${units[unit]}`
+}
+
+export function count(value: number): string {
+    const size = Math.abs(value)
+    const sign = value < 0 ? '−' : ''
+    if (size < 10_000) return `${sign}${Math.round(size).toLocaleString('en')}`
+    if (size < 1e6) return `${sign}${(size / 1e3).toFixed(size < 1e5 ? 1 : 0)} k`
+    if (size < 1e9) return `${sign}${(size / 1e6).toFixed(size < 1e7 ? 2 : 1)} M`
+    return `${sign}${(size / 1e9).toFixed(2)} G`
+}
+
+export const exact = (value: number) => value.toLocaleString('en')
+
+export function plural(value: number, one: string, many = `${one}s`): string {
+    return `${value < 10_000 ? exact(value) : count(value)} ${value === 1 ? one : many}`
+}
+
+export function duration(seconds: number): string {
+    const whole = Math.max(0, Math.floor(seconds))
+    if (whole < 60) return `${whole} s`
+    if (whole < 3600) return `${Math.floor(whole / 60)} min`
+    if (whole < 48 * 3600) {
+        const minutes = Math.floor((whole % 3600) / 60)
+        return `${Math.floor(whole / 3600)} h${minutes > 0 ? ` ${minutes} min` : ''}`
+    }
+    return `${Math.floor(whole / 86400)} d`
+}
+
+export function ago(time: string, now: number): string {
+    const seconds = (now - Date.parse(time)) / 1000
+    return seconds < 2 ? 'now' : `${duration(seconds)} ago`
+}
+
+const date = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'short', year: 'numeric' })
+const clock = new Intl.DateTimeFormat('en', { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false })
+
+export function dateTime(time: string): string {
+    const parsed = new Date(time)
+    return `${date.format(parsed)}, ${clock.format(parsed)}`
+}
+
+export function fileName(path: string): string {
+    return path.slice(path.lastIndexOf('/') + 1)
+}
+
+export function hexByte(value: number): string {
+    return value.toString(16).padStart(2, '0')
+}

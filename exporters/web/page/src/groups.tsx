@@ -1,0 +1,210 @@
+// Incidents grouped by fingerprint: one row a bug, with filters that are part of the address.
+import { type Answer, useKinds, useNow } from './api'
+import { count, exact, plural } from './format'
+import { Choices, Failure, kindTitle, KindMark, Nothing, Time } from './parts'
+import { go, type Place, withQuery } from './router'
+import type { Facet, Group, Groups } from './types'
+
+export const ranges = [
+    { value: '1h', label: '1 h', seconds: 3600 },
+    { value: '24h', label: '24 h', seconds: 86_400 },
+    { value: '7d', label: '7 d', seconds: 7 * 86_400 },
+    { value: '30d', label: '30 d', seconds: 30 * 86_400 },
+    { value: 'all', label: 'All', seconds: 0 },
+]
+
+const step = 100 // rows shown at first, and with each «more»
+const maxRows = 10_000
+
+// What the second place of a row is.
+const otherWords: Record<string, string> = {
+    double_free: 'freed before in',
+    use_after_free_write: 'freed in',
+    header_overwritten: 'suspect allocated in',
+    header_write_caught: 'suspect allocated in',
+}
+
+export interface Filter {
+    kind?: string
+    process?: string
+    range: string
+    rows: number
+}
+
+export function filterOf(place: Place): Filter {
+    const range = place.query.get('range') ?? 'all'
+    const rows = Number(place.query.get('rows') ?? step)
+    return {
+        kind: place.query.get('kind') ?? undefined,
+        process: place.query.get('process') ?? undefined,
+        range: ranges.some((known) => known.value === range) ? range : 'all',
+        rows: Number.isInteger(rows) && rows > 0 && rows <= maxRows ? rows : step,
+    }
+}
+
+export function groupsPath(filter: Filter, now: number): string {
+    const seconds = ranges.find((range) => range.value === filter.range)?.seconds ?? 0
+    // In whole minutes, so that the same question stays the same address for a while.
+    const since = seconds > 0 ? String(Math.floor(now / 60_000) * 60 - seconds) : undefined
+    return withQuery('/api/v1/groups', { kind: filter.kind, process: filter.process, since, limit: String(filter.rows) })
+}
+
+const isFiltered = (filter: Filter) => filter.kind !== undefined || filter.process !== undefined || filter.range !== 'all'
+
+const filterLink = (path: string, filter: Filter) =>
+    withQuery(path, {
+        process: filter.process,
+        kind: filter.kind,
+        range: filter.range === 'all' ? undefined : filter.range,
+        rows: filter.rows === step ? undefined : String(filter.rows),
+    })
+
+function Row({ group, kinds, now }: { group: Group; kinds: ReturnType<typeof useKinds>; now: number }) {
+    const [first, ...others] = group.processes
+    return (
+        <tr>
+            <td class="kind">
+                <a class="row-link" href={`/incidents/${group.latest}`}>
+                    <KindMark kind={group.kind} />
+                    {kindTitle(kinds, group.kind)}
+                </a>
+            </td>
+            <td class="where">
+                <span class="site">{group.site}</span>
+                {group.caller && <span class="caller"> from {group.caller}</span>}
+                {group.other_site && (
+                    <span class="other">
+                        {otherWords[group.kind] ?? 'allocated in'} <span class="site">{group.other_site}</span>
+                    </span>
+                )}
+            </td>
+            <td class="process" title={group.processes.slice(0, 20).join(', ')}>
+                <span class="name">{first}</span>
+                {others.length > 0 && <span class="more">+{exact(others.length)}</span>}
+            </td>
+            <td class="number" title={`${exact(group.count)} times, ${plural(group.incidents, 'process record')}`}>
+                {count(group.count)}
+            </td>
+            <td class="time first">
+                <Time time={group.first_seen} now={now} />
+            </td>
+            <td class="time">
+                <Time time={group.last_seen} now={now} />
+            </td>
+        </tr>
+    )
+}
+
+function Select(props: {
+    label: string
+    all: string
+    facets: Facet[]
+    value?: string
+    name: (facet: string) => string
+    change: (value?: string) => void
+}) {
+    const known = props.value === undefined || props.facets.some((facet) => facet.name === props.value)
+    return (
+        <label class="select">
+            <span class="offscreen">{props.label}</span>
+            <select value={props.value ?? ''} onChange={(event) => props.change(event.currentTarget.value || undefined)}>
+                <option value="">{props.all}</option>
+                {!known && <option value={props.value}>{props.name(props.value!)}</option>}
+                {props.facets.map((facet) => (
+                    <option key={facet.name} value={facet.name}>
+                        {props.name(facet.name)} ({exact(facet.groups)})
+                    </option>
+                ))}
+            </select>
+        </label>
+    )
+}
+
+function Filters({ place, groups, filter }: { place: Place; groups?: Groups; filter: Filter }) {
+    const kinds = useKinds()
+    const change = (more: Partial<Filter>) => go(filterLink(place.path, { ...filter, rows: step, ...more }), true)
+    return (
+        <div class="filters" role="search" aria-label="Filter incidents">
+            <Choices label="Seen in the last" name="range" choices={ranges} value={filter.range} change={(range) => change({ range })} />
+            <Select
+                label="Process"
+                all="All processes"
+                facets={groups?.processes ?? []}
+                value={filter.process}
+                name={(name) => name}
+                change={(process) => change({ process })}
+            />
+            <Select
+                label="Kind"
+                all="All kinds"
+                facets={groups?.kinds ?? []}
+                value={filter.kind}
+                name={(name) => kindTitle(kinds, name)}
+                change={(kind) => change({ kind })}
+            />
+            {isFiltered(filter) && (
+                <button type="button" class="quiet" onClick={() => change({ kind: undefined, process: undefined, range: 'all' })}>
+                    Clear
+                </button>
+            )}
+        </div>
+    )
+}
+
+export function GroupRows({ groups }: { groups: Group[] }) {
+    const kinds = useKinds()
+    const now = useNow()
+    return (
+        <table class="groups rows">
+            <thead>
+                <tr>
+                    <th scope="col">What</th>
+                    <th scope="col">Where</th>
+                    <th scope="col">Process</th>
+                    <th scope="col" class="number">
+                        Count
+                    </th>
+                    <th scope="col" class="time first">
+                        First seen
+                    </th>
+                    <th scope="col" class="time">
+                        Last seen
+                    </th>
+                </tr>
+            </thead>
+            <tbody>
+                {groups.map((group) => (
+                    <Row key={group.fingerprint} group={group} kinds={kinds} now={now} />
+                ))}
+            </tbody>
+        </table>
+    )
+}
+
+export function FilteredGroups({ place, groups, filter }: { place: Place; groups: Answer<Groups>; filter: Filter }) {
+    const data = groups.data
+    const filtered = isFiltered(filter)
+    return (
+        <>
+            <Filters place={place} groups={data} filter={filter} />
+            <Failure error={groups.error} />
+            {data !== undefined && data.groups.length === 0 && (
+                <Nothing title={filtered ? 'Nothing matches these filters.' : 'No incident has been recorded.'}>
+                    {!filtered && <p>That is the good case. A bad free, an overwritten header, a write after free: each would be a row here.</p>}
+                </Nothing>
+            )}
+            {data !== undefined && data.groups.length > 0 && <GroupRows groups={data.groups} />}
+            {data !== undefined && data.all_groups > data.groups.length && (
+                <p class="more-rows">
+                    {exact(data.groups.length)} of {exact(data.all_groups)} shown
+                    <button
+                        type="button"
+                        onClick={() => go(filterLink(place.path, { ...filter, rows: Math.min(filter.rows + 4 * step, maxRows) }), true)}
+                    >
+                        Show more
+                    </button>
+                </p>
+            )}
+        </>
+    )
+}

@@ -1,0 +1,117 @@
+// The first view: how it stands, the incidents by fingerprint, the processes.
+import type { ComponentChildren } from 'preact'
+import { useApi, useNow } from './api'
+import { bytes, count, exact, plural } from './format'
+import { FilteredGroups, filterOf, groupsPath } from './groups'
+import { lastRate, type LiveState, rates, useLive } from './live'
+import { Panel, Time } from './parts'
+import { ProcessTable } from './processes'
+import type { Place } from './router'
+import { Spark } from './spark'
+import type { Groups } from './types'
+
+const mostProcesses = 12
+
+function Tile(props: { title: string; value: string; note?: ComponentChildren; chart?: ComponentChildren; bad?: boolean }) {
+    return (
+        <div class={`tile ${props.bad ? 'bad' : ''}`}>
+            <h2>{props.title}</h2>
+            <p class="big">{props.value}</p>
+            {props.note && <p class="note">{props.note}</p>}
+            {props.chart}
+        </div>
+    )
+}
+
+// The sum over all running processes, at each second that any of them has a point for.
+function sums(live: LiveState, values: (index: number) => (number | null)[]): { times: number[]; values: number[] } {
+    const bySecond = new Map<number, number>()
+    live.processes.forEach((process, index) => {
+        if (!process.alive) return
+        const own = values(index)
+        process.points.forEach((point, i) => {
+            const value = own[i]
+            if (value === null) return
+            const second = Math.round(point[0] / 1000)
+            bySecond.set(second, (bySecond.get(second) ?? 0) + value)
+        })
+    })
+    const seconds = [...bySecond.keys()].sort((a, b) => a - b)
+    return { times: seconds.map((second) => second * 1000), values: seconds.map((second) => bySecond.get(second)!) }
+}
+
+function Tiles({ live, groups }: { live: LiveState; groups?: Groups }) {
+    const now = useNow()
+    const running = live.processes.filter((process) => process.alive)
+    const levels = new Map<string, number>()
+    for (const process of running) levels.set(process.level, (levels.get(process.level) ?? 0) + 1)
+    const rate = sums(live, (index) => rates(live.processes[index].points, 1))
+    const bytesNow = sums(live, (index) => live.processes[index].points.map((point) => point[3]))
+    const last = groups?.groups[0]?.last_seen
+    return (
+        <div class="tiles">
+            <Tile
+                title="Distinct bugs"
+                value={groups === undefined ? '…' : exact(groups.all_groups)}
+                bad={groups !== undefined && groups.all_groups > 0}
+                note={
+                    groups !== undefined && last !== undefined ? (
+                        <>
+                            seen {plural(groups.all_count, 'time')}, last <Time time={last} now={now} />
+                        </>
+                    ) : (
+                        'nothing seen'
+                    )
+                }
+            />
+            <Tile
+                title="Running processes"
+                value={live.loaded ? exact(running.length) : '…'}
+                note={[...levels].map(([level, number]) => (levels.size === 1 ? `at level ${level}` : `${number} ${level}`)).join(', ')}
+            />
+            <Tile
+                title="Allocations a second"
+                value={live.loaded ? count(running.reduce((sum, process) => sum + lastRate(process, 1), 0)) : '…'}
+                chart={<Spark times={rate.times} values={rate.values} now={live.now} label="Allocations a second, all processes" fill />}
+            />
+            <Tile
+                title="Live bytes"
+                value={live.loaded ? bytes(running.reduce((sum, process) => sum + process.live_bytes, 0)) : '…'}
+                chart={<Spark times={bytesNow.times} values={bytesNow.values} now={live.now} label="Live bytes, all processes" fromZero={false} />}
+            />
+        </div>
+    )
+}
+
+export function Overview({ place }: { place: Place }) {
+    const live = useLive()
+    const filter = filterOf(place)
+    const now = useNow(60_000)
+    const groups = useApi<Groups>(groupsPath(filter, now), 3000)
+    return (
+        <main>
+            <h1 class="offscreen" tabIndex={-1}>
+                Overview
+            </h1>
+            <Tiles live={live} groups={groups.data} />
+            <Panel title="Incidents" aside={groups.data && <span class="aside">one row for each bug, latest first</span>}>
+                <FilteredGroups place={place} groups={groups} filter={filter} />
+            </Panel>
+            <Panel title="Processes">
+                <ProcessTable live={live} most={mostProcesses} />
+            </Panel>
+        </main>
+    )
+}
+
+export function Processes() {
+    const live = useLive()
+    return (
+        <main>
+            <h1 tabIndex={-1}>Processes</h1>
+            <Panel title={live.loaded ? plural(live.processes.length, 'process', 'processes') : '…'}>
+                <ProcessTable live={live} />
+            </Panel>
+        </main>
+    )
+}
