@@ -9,15 +9,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// One sampled stack with its sums, as the segment has it.
-struct Sample {
-    segment::Frames frames;
-    HeapSite sums;  // without a stack
-};
-
-// The only place that knows where samples come from: the reader hands none out yet.
-std::vector<Sample> samples_of(const segment::Snapshot &) { return {}; }
-
 }  // namespace
 
 Stack HeapProfiler::symbolize(const segment::Frames &frames, const segment::Snapshot &snapshot) {
@@ -41,9 +32,9 @@ Stack HeapProfiler::symbolize(const segment::Frames &frames, const segment::Snap
 std::vector<HeapSite> HeapProfiler::sites(const segment::Snapshot &snapshot) {
     const std::lock_guard lock(mutex_);
     std::vector<HeapSite> sites;
-    for (Sample &sample : samples_of(snapshot)) {
-        sites.push_back(std::move(sample.sums));
-        sites.back().stack = symbolize(sample.frames, snapshot);
+    for (const segment::HeapSite &site : snapshot.heap) {
+        sites.push_back({symbolize(site.stack, snapshot), site.live_bytes(), site.live_objects(), site.allocated_bytes,
+                         site.allocated_objects});
     }
     return sites;
 }

@@ -28,7 +28,7 @@ struct HeapSite {
 // Thread-safe.
 class HeapProfiler {
   public:
-    // `snapshot` is one with Parts::all.
+    // `snapshot` is one with Parts::heap.
     std::vector<HeapSite> sites(const segment::Snapshot &snapshot);
 
   private:

@@ -1,4 +1,5 @@
 #include "web/routes.h"
+#include "web/gzip.h"
 
 #include <algorithm>
 #include <cctype>
@@ -8,6 +9,7 @@
 
 #include "incident/json.h"
 #include "log/log.h"
+#include "pprof/pprof.h"
 #include "process/json.h"
 #include "process/live.h"
 #include "prometheus/exposition.h"
@@ -112,7 +114,7 @@ WebResponse Routes::answer(const WebRequest &request) {
         if (path == "/sd") return service_discovery(request);
         if (path == "/-/healthy") return {200, kText, "healthy\n", {}};
         if (path == "/-/ready") return {200, kText, "ready\n", {}};
-        if (path == "/debug/pprof/heap") return json_error(501, "not built yet");
+        if (path == "/debug/pprof/heap") return pprof(request);
         if (path.starts_with(kApiPrefix)) return api(path, request);
         return file(path, request);
     } catch (const StoreError &error) {
@@ -159,27 +161,47 @@ WebResponse Routes::live(const WebRequest &request) {
     return json_answer(live_json(collector_.snapshots(), ingest_.history(), query, now_ms));
 }
 
+// The heap profile's process, or the answer that says why there is none.
+std::variant<segment::Snapshot, WebResponse> Routes::profiled(std::uint64_t pid) {
+    collector_.refresh();
+    const auto path = collector_.path_of(pid);
+    if (!path) return json_error(404, "no process of that pid is watched");
+    segment::ReadResult result = segment::read_file(*path, segment::Parts::heap);
+    if (!result.snapshot) return json_error(404, "its segment cannot be read: " + result.error);
+    if (result.snapshot->level < segment::Level::trace && result.snapshot->heap.empty()) {
+        const char *level = segment::kLevelNames[static_cast<std::size_t>(result.snapshot->level)];
+        Json error{{"error", std::string("the heap profile needs level trace, and this process runs at ") + level},
+                   {"level", level}};
+        return WebResponse{404, kJson, error.dump() + "\n", {}};
+    }
+    return std::move(*result.snapshot);
+}
+
 WebResponse Routes::heap(const std::string &pid_text) {
     const auto pid = text::parse_unsigned(pid_text);
     if (!pid) return json_error(400, "a process is named by its pid, a number");
-    collector_.refresh();
-    const auto path = collector_.path_of(*pid);
-    if (!path) return json_error(404, "no process of that pid is watched");
-    const segment::ReadResult result = segment::read_file(*path, segment::Parts::all);
-    if (!result.snapshot) return json_error(404, "its segment cannot be read: " + result.error);
-    const segment::Snapshot &snapshot = *result.snapshot;
-    const char *level = segment::kLevelNames[static_cast<std::size_t>(snapshot.level)];
-    if (snapshot.level < segment::Level::trace) {
-        Json error{{"error", std::string("the heap profile needs level trace, and this process runs at ") + level},
-                   {"level", level}};
-        return {404, kJson, error.dump() + "\n", {}};
-    }
+    auto found = profiled(*pid);
+    if (auto *refusal = std::get_if<WebResponse>(&found)) return std::move(*refusal);
+    const auto &snapshot = std::get<segment::Snapshot>(found);
     return json_answer({{"pid", snapshot.pid},
                         {"process", text::clean(snapshot.process)},
-                        {"level", level},
+                        {"level", segment::kLevelNames[static_cast<std::size_t>(snapshot.level)]},
                         {"time_ms", text::unix_ms()},
                         {"live_bytes", snapshot.counters.live_bytes()},
                         {"sites", to_json(heap_profiler_.sites(snapshot))}});
+}
+
+WebResponse Routes::pprof(const WebRequest &request) {
+    std::uint64_t pid = 0;
+    const std::string error = parse_query(request.query, {number_parameter("pid", 1, kMaxPid, pid)});
+    if (!error.empty()) return json_error(400, error);
+    if (pid == 0) return json_error(400, "which process? ?pid=N");
+    auto found = profiled(pid);
+    if (auto *refusal = std::get_if<WebResponse>(&found)) return std::move(*refusal);
+    const auto &snapshot = std::get<segment::Snapshot>(found);
+    const std::string profile = to_pprof(snapshot, heap_profiler_.sites(snapshot), text::unix_ms() * 1'000'000);
+    // The file itself is gzip, whatever the client accepts.
+    return {200, "application/octet-stream", compress(profile), {}};
 }
 
 WebResponse Routes::incidents(const WebRequest &request) {

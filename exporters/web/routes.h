@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "collect/collector.h"
@@ -43,6 +44,8 @@ class Routes {
     WebResponse metrics();
     WebResponse processes();
     WebResponse live(const WebRequest &request);
+    std::variant<segment::Snapshot, WebResponse> profiled(std::uint64_t pid);
+    WebResponse pprof(const WebRequest &request);
     WebResponse heap(const std::string &pid);
     WebResponse incidents(const WebRequest &request);
     WebResponse groups(const WebRequest &request);
