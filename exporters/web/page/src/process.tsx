@@ -114,6 +114,7 @@ function Charts({ live, now }: { live: LiveProcess; now: number }) {
                     ]}
                     values={[live.points.map((point) => point[3]), live.points.map((point) => point[4])]}
                     format={bytes}
+                    binary
                     window={window}
                 />
             </Panel>
