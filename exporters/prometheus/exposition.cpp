@@ -5,7 +5,8 @@
 #include <prometheus/text_serializer.h>
 
 #include <chrono>
-#include <sstream>
+#include <ostream>
+#include <streambuf>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,26 @@ using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 
 constexpr double kNsPerSecond = 1e9;
+constexpr std::size_t kMaxLabels = 3;  // of one series: process, pid and the metric's own
+
+// Streams into a string, without the copies that a stringstream makes of a text of a megabyte.
+class StringBuffer : public std::streambuf {
+  public:
+    std::string take() { return std::move(text_); }
+
+  protected:
+    std::streamsize xsputn(const char *from, std::streamsize bytes) override {
+        text_.append(from, static_cast<std::size_t>(bytes));
+        return bytes;
+    }
+    int_type overflow(int_type c) override {
+        if (c != traits_type::eof()) text_.push_back(traits_type::to_char_type(c));
+        return c;
+    }
+
+  private:
+    std::string text_;
+};
 
 std::string class_label(std::uint32_t slot_bytes) {
     return slot_bytes == kLargeClass ? "large" : std::to_string(slot_bytes);
@@ -41,14 +62,14 @@ class Families {
     void add(Metric metric, double value, const GroupKey *group = nullptr, const std::string &label = {}) {
         const auto index = static_cast<std::size_t>(metric);
         const MetricDescription &row = kMetrics[index];
-        ClientMetric sample;
+        ClientMetric &sample = families_[index].metric.emplace_back();
+        sample.label.reserve(kMaxLabels);
         if (group != nullptr) {
             sample.label.push_back({"process", group->process});
             if (!group->pid.empty()) sample.label.push_back({"pid", group->pid});
         }
         if (!row.label.empty()) sample.label.push_back({std::string(row.label), label});
         (row.type == MetricType::counter ? sample.counter.value : sample.gauge.value) = value;
-        families_[index].metric.push_back(std::move(sample));
     }
 
     // One series a value, named by the table: all are there from the start, so that alerts find them at 0.
@@ -121,9 +142,10 @@ class StateCollectable : public prometheus::Collectable {
 }  // namespace
 
 std::string metrics_text(const Collector::State &state, double seconds) {
-    std::ostringstream out;
+    StringBuffer buffer;
+    std::ostream out(&buffer);
     prometheus::TextSerializer().Serialize(out, StateCollectable(state, seconds).Collect());
-    return out.str();
+    return buffer.take();
 }
 
 std::string scrape(Collector &collector) {

@@ -44,9 +44,10 @@ constexpr const char *kMigrations[] = {
        ALTER TABLE incidents ADD COLUMN site TEXT NOT NULL DEFAULT '';
        ALTER TABLE incidents ADD COLUMN caller TEXT NOT NULL DEFAULT '';
        ALTER TABLE incidents ADD COLUMN other_site TEXT NOT NULL DEFAULT '';
-       UPDATE incidents SET pid = json_extract(json, '$.pid'), thread = json_extract(json, '$.thread'),
-           level = json_extract(json, '$.level'), site = hakmem_site(json), caller = hakmem_caller(json),
-           other_site = hakmem_other_site(json);
+       UPDATE incidents SET pid = ifnull(json_extract(json, '$.pid'), 0),
+           thread = ifnull(json_extract(json, '$.thread'), ''), level = ifnull(json_extract(json, '$.level'), ''),
+           site = hakmem_site(json), caller = hakmem_caller(json), other_site = hakmem_other_site(json)
+           WHERE json_valid(json);
        CREATE INDEX incidents_by_group ON incidents (fingerprint, last_ns, first_ns, count, kind, process);
        DROP INDEX incidents_by_fingerprint;)",
 };

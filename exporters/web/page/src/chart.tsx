@@ -14,10 +14,13 @@ interface Props {
     lines: Line[]
     values: (number | null)[][]
     format: (value: number) => string
+    binary?: boolean // sizes: the axis goes by powers of two
     window: { begin: number; end: number } // seconds
 }
 
 const height = 200
+
+const powersOfTwo = Array.from({ length: 50 }, (_, exponent) => 2 ** exponent)
 
 const colour = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
@@ -35,7 +38,7 @@ function options(props: Props, width: number): uPlot.Options {
         },
         axes: [
             { ...axis, space: 70, values: '{HH}:{mm}:{ss}' },
-            { ...axis, size: 70, values: (_chart, ticks) => ticks.map((tick) => props.format(tick)) },
+            { ...axis, size: 70, ...(props.binary ? { incrs: powersOfTwo } : {}), values: (_chart, ticks) => ticks.map((tick) => props.format(tick)) },
         ],
         series: [
             { label: 'time', value: '{HH}:{mm}:{ss}' },
@@ -86,7 +89,13 @@ export function Chart(props: Props) {
         }
     }, [])
 
-    useEffect(() => chart.current?.setData(data))
+    useEffect(() => {
+        const made = chart.current
+        if (made === undefined) return
+        made.setData(data)
+        // Where nobody points at a time, the legend tells the latest.
+        if (made.cursor.idx === null || made.cursor.idx === undefined) made.setLegend({ idx: props.times.length - 1 })
+    })
 
     return <div class="chart-place" ref={place} role="img" aria-label={props.label} />
 }

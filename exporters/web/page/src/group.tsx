@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks'
 import { useApi, useKinds, useNow } from './api'
 import { dateTime, exact, plural } from './format'
-import { Copy, Failure, kindTitle, KindMark, Level, Nothing, Panel, Time } from './parts'
+import { Copy, Failure, Heading, kindTitle, KindMark, Level, Nothing, Panel, Time } from './parts'
 import { withQuery } from './router'
 import type { Groups, Summary } from './types'
 
@@ -43,8 +43,8 @@ export function GroupView({ fingerprint }: { fingerprint: string }) {
     const group = groups.data?.groups[0]
     if (group === undefined)
         return (
-            <main>
-                <h1 tabIndex={-1}>{groups.data ? 'No incident of that fingerprint' : 'Fingerprint'}</h1>
+            <>
+                <Heading>{groups.data ? 'No incident of that fingerprint' : 'Fingerprint'}</Heading>
                 <Failure error={groups.error} />
                 {groups.data && (
                     <Nothing title="Nothing is stored under it.">
@@ -53,20 +53,20 @@ export function GroupView({ fingerprint }: { fingerprint: string }) {
                         </p>
                     </Nothing>
                 )}
-            </main>
+            </>
         )
     return (
-        <main>
+        <>
             <p class="crumbs">
                 <a href="/">Incidents</a>
                 <a href={withQuery('/', { kind: group.kind })}>{kindTitle(kinds, group.kind)}</a>
                 <span class="mono">{fingerprint}</span>
             </p>
             <div class="title-row">
-                <h1 tabIndex={-1}>
+                <Heading>
                     <KindMark kind={group.kind} />
                     {kindTitle(kinds, group.kind)} at {group.site}
-                </h1>
+                </Heading>
                 <span class="actions">
                     <Copy text={`${location.origin}/groups/${fingerprint}`} label="Copy link" />
                     <a class="button" href={`/incidents/${group.latest}`}>
@@ -115,6 +115,6 @@ export function GroupView({ fingerprint }: { fingerprint: string }) {
                     </p>
                 )}
             </Panel>
-        </main>
+        </>
     )
 }

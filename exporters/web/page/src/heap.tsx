@@ -4,7 +4,7 @@ import { type ApiError, useApi } from './api'
 import { Flame, frameName } from './flame'
 import { type Measure, type Moment, momentOf, siteRows, type Stacks, tree } from './flametree'
 import { bytes, count, duration, exact, fileName } from './format'
-import { Choices, Command, Failure, Nothing, Panel } from './parts'
+import { Choices, Command, Failure, Heading, Nothing, Panel } from './parts'
 import type { Heap } from './types'
 
 const every = 5000 // ms
@@ -133,13 +133,13 @@ export function HeapView({ pid }: { pid: number }) {
     )
     const format = measure.endsWith('bytes') ? bytes : count
     return (
-        <main>
+        <>
             <p class="crumbs">
                 <a href="/processes">Processes</a>
                 <a href={`/processes/${pid}`}>{data ? `${data.process} ${pid}` : pid}</a>
                 <span>Heap profile</span>
             </p>
-            <h1 tabIndex={-1}>Heap profile{data ? ` of ${data.process}` : ''}</h1>
+            <Heading>Heap profile{data ? ` of ${data.process}` : ''}</Heading>
             {data === undefined && error && <Below pid={pid} error={error} />}
             {data !== undefined && data.sites.length === 0 && (
                 <Nothing title="No allocation has been sampled yet.">
@@ -196,6 +196,6 @@ export function HeapView({ pid }: { pid: number }) {
                     </p>
                 </>
             )}
-        </main>
+        </>
     )
 }

@@ -3,7 +3,7 @@ import { useApi, useKinds, useNow } from './api'
 import { dateTime, exact, hexByte, plural } from './format'
 import { byteHint, headerMeaning } from './memory'
 import { Dump, Neighbourhood } from './memoryviews'
-import { Copy, Failure, kindTitle, KindMark, Level, Panel, Step, Time } from './parts'
+import { Copy, Failure, Heading, kindTitle, KindMark, Level, Panel, Step, Time } from './parts'
 import { withQuery } from './router'
 import { ownFrame, shortName, StackView } from './stack'
 import type { Incident, Kind, StackName } from './types'
@@ -231,8 +231,8 @@ export function IncidentView({ id }: { id: string }) {
     const kinds = useKinds()
     if (incident === undefined)
         return (
-            <main>
-                <h1 tabIndex={-1}>{error ? 'No such incident' : 'Incident'}</h1>
+            <>
+                <Heading>{error ? 'No such incident' : 'Incident'}</Heading>
                 <Failure error={error} />
                 {error && (
                     <p>
@@ -240,23 +240,23 @@ export function IncidentView({ id }: { id: string }) {
                         <a href="/">All incidents</a>
                     </p>
                 )}
-            </main>
+            </>
         )
     const kind = kinds.get(incident.kind)
     return (
-        <main class="incident">
+        <>
             <p class="crumbs">
                 <a href="/">Incidents</a>
                 <a href={withQuery('/', { kind: incident.kind })}>{kindTitle(kinds, incident.kind)}</a>
                 <span class="mono">{incident.id}</span>
             </p>
             <div class="title-row">
-                <h1 tabIndex={-1}>
+                <Heading>
                     <KindMark kind={incident.kind} />
                     {kindTitle(kinds, incident.kind)}
                     {foundLater.includes(incident.kind) ? ', found in ' : ' in '}
                     {shortName(ownFrame(mainStack(incident)))}
-                </h1>
+                </Heading>
                 <span class="actions">
                     <Copy text={`${location.origin}/incidents/${incident.id}`} label="Copy link" />
                     <Copy text={`hakmem incidents show ${incident.id}`} label="Copy command" />
@@ -290,6 +290,6 @@ export function IncidentView({ id }: { id: string }) {
                     </div>
                 </div>
             )}
-        </main>
+        </>
     )
 }

@@ -1,11 +1,12 @@
 // The page's frame: the bar on top, and the view that belongs to the address.
 import { render } from 'preact'
-import { useEffect, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 import { useConnected } from './api'
 import { GroupView } from './group'
 import { HeapView } from './heap'
 import { IncidentView } from './incident'
 import { Overview, Processes } from './overview'
+import { Heading } from './parts'
 import { ProcessView } from './process'
 import { catchLinks, type Place, usePlace } from './router'
 
@@ -92,27 +93,23 @@ function View({ place }: { place: Place }) {
     if (view === 'processes' && /^\d+$/.test(name) && part === undefined) return <ProcessView key={name} pid={Number(name)} />
     if (view === 'processes' && /^\d+$/.test(name) && part === 'heap') return <HeapView key={name} pid={Number(name)} />
     return (
-        <main>
-            <h1 tabIndex={-1}>There is no such page</h1>
+        <>
+            <Heading>There is no such page</Heading>
             <p>
                 <a href="/">Back to the overview</a>
             </p>
-        </main>
+        </>
     )
 }
 
 function Page() {
     const place = usePlace()
-    useEffect(() => {
-        const title = document.querySelector('main h1')?.textContent
-        document.title = title && place.path !== '/' ? `${title} – hakmem` : 'hakmem'
-    })
     return (
         <>
             <Bar place={place} />
-            <div id="view">
+            <main id="view" tabIndex={-1}>
                 <View place={place} />
-            </div>
+            </main>
         </>
     )
 }

@@ -4,7 +4,7 @@ import { useApi, useNow } from './api'
 import { bytes, count, exact, plural } from './format'
 import { FilteredGroups, filterOf, groupsPath } from './groups'
 import { lastRate, type LiveState, rates, useLive } from './live'
-import { Panel, Time } from './parts'
+import { Heading, Panel, Time } from './parts'
 import { ProcessTable } from './processes'
 import type { Place } from './router'
 import { Spark } from './spark'
@@ -89,10 +89,10 @@ export function Overview({ place }: { place: Place }) {
     const now = useNow(60_000)
     const groups = useApi<Groups>(groupsPath(filter, now), 3000)
     return (
-        <main>
-            <h1 class="offscreen" tabIndex={-1}>
+        <>
+            <Heading hidden>
                 Overview
-            </h1>
+            </Heading>
             <Tiles live={live} groups={groups.data} />
             <Panel title="Incidents" aside={groups.data && <span class="aside">one row for each bug, latest first</span>}>
                 <FilteredGroups place={place} groups={groups} filter={filter} />
@@ -100,18 +100,18 @@ export function Overview({ place }: { place: Place }) {
             <Panel title="Processes">
                 <ProcessTable live={live} most={mostProcesses} />
             </Panel>
-        </main>
+        </>
     )
 }
 
 export function Processes() {
     const live = useLive()
     return (
-        <main>
-            <h1 tabIndex={-1}>Processes</h1>
+        <>
+            <Heading>Processes</Heading>
             <Panel title={live.loaded ? plural(live.processes.length, 'process', 'processes') : '…'}>
                 <ProcessTable live={live} />
             </Panel>
-        </main>
+        </>
     )
 }

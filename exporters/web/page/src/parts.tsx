@@ -91,6 +91,19 @@ export function Step({ text, values }: { text: string; values: Record<string, st
     )
 }
 
+// The view's heading, which the window's title repeats.
+export function Heading({ children, hidden = false }: { children: ComponentChildren; hidden?: boolean }) {
+    const heading = useRef<HTMLHeadingElement>(null)
+    useEffect(() => {
+        document.title = hidden ? 'hakmem' : `${heading.current!.textContent} – hakmem`
+    })
+    return (
+        <h1 ref={heading} class={hidden ? 'offscreen' : ''}>
+            {children}
+        </h1>
+    )
+}
+
 export function Panel(props: { title: string; children: ComponentChildren; class?: string; aside?: ComponentChildren }) {
     return (
         <section class={`panel ${props.class ?? ''}`}>

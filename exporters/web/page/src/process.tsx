@@ -5,7 +5,7 @@ import { Chart } from './chart'
 import { bytes, count, duration, exact } from './format'
 import { GroupRows } from './groups'
 import { loadHistory, rates, useLive } from './live'
-import { Command, Failure, Level, Nothing, Panel } from './parts'
+import { Command, Failure, Heading, Level, Nothing, Panel } from './parts'
 import { withQuery } from './router'
 import type { Groups, LiveProcess, Process } from './types'
 
@@ -114,6 +114,7 @@ function Charts({ live, now }: { live: LiveProcess; now: number }) {
                     ]}
                     values={[live.points.map((point) => point[3]), live.points.map((point) => point[4])]}
                     format={bytes}
+                    binary
                     window={window}
                 />
             </Panel>
@@ -151,8 +152,8 @@ export function ProcessView({ pid }: { pid: number }) {
     }, [live.loaded, pid])
     if (process === undefined || mine === undefined)
         return (
-            <main>
-                <h1 tabIndex={-1}>Process {pid}</h1>
+            <>
+                <Heading>Process {pid}</Heading>
                 <Failure error={error} />
                 {data !== undefined && live.loaded && (
                     <Nothing title="No process of that pid is watched.">
@@ -161,19 +162,19 @@ export function ProcessView({ pid }: { pid: number }) {
                         </p>
                     </Nothing>
                 )}
-            </main>
+            </>
         )
     const end = process.end_time ? Date.parse(process.end_time) : now
     const { counters } = process
     const traced = process.level === 'trace' || process.level === 'guard'
     return (
-        <main>
+        <>
             <p class="crumbs">
                 <a href="/processes">Processes</a>
                 <span>{pid}</span>
             </p>
             <div class="title-row">
-                <h1 tabIndex={-1}>{process.process || 'unknown'}</h1>
+                <Heading>{process.process || 'unknown'}</Heading>
                 <span class="actions">
                     <a class="button" href={`/processes/${pid}/heap`}>
                         Heap profile
@@ -206,6 +207,6 @@ export function ProcessView({ pid }: { pid: number }) {
                     To see where blocks are allocated, turn tracing up while it runs: <Command text={`hakmem set ${pid} level=trace`} />
                 </p>
             )}
-        </main>
+        </>
     )
 }

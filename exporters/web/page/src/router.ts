@@ -19,8 +19,8 @@ export function go(to: string, replace = false) {
     tell()
     if (!replace) {
         scrollTo(0, 0)
-        // What was focused is gone: the new view begins at its heading.
-        requestAnimationFrame(() => document.querySelector<HTMLElement>('main h1')?.focus({ preventScroll: true }))
+        // What was focused is gone: go on at the new view's start.
+        document.querySelector<HTMLElement>('main')?.focus({ preventScroll: true })
     }
 }
 
