@@ -1,0 +1,72 @@
+#include "diag/stack_table.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <thread>
+#include <vector>
+
+namespace hakmem {
+namespace {
+
+class StackTableTest : public ::testing::Test {
+  protected:
+    StackTableTest() : segment_(create_private_segment(nullptr)) {
+        modules_.start(segment_.modules(), &segment_.header().modules_used);
+        table_->start(segment_);
+    }
+    StackId intern(std::vector<std::uintptr_t> pc) {
+        return table_->intern(pc.data(), static_cast<unsigned>(pc.size()), modules_);
+    }
+
+    Segment segment_;
+    ModuleMap modules_;
+    std::unique_ptr<StackTable> table_ = std::make_unique<StackTable>();
+};
+
+TEST_F(StackTableTest, EqualStacksHaveOneNumber) {
+    const StackId one = intern({0x1000, 0x2000}), other = intern({0x1000, 0x2001}), shorter = intern({0x1000});
+    EXPECT_EQ(std::set({one, other, shorter}).size(), 3u);
+    EXPECT_EQ(intern({0x1000, 0x2000}), one);
+    EXPECT_NE(one, 0u);
+    EXPECT_EQ(intern({}), 0u);
+    segment::Stack stack{};
+    table_->copy(one, stack);
+    EXPECT_EQ(stack.frames, 2u);
+    EXPECT_EQ(stack.pc[1], 0x2000u);
+    EXPECT_NE(table_->key(one), table_->key(other));
+    EXPECT_EQ(table_->key(0), 0u);
+    EXPECT_EQ(table_->key(kStacks + 5), 0u);
+}
+
+TEST_F(StackTableTest, SumsAreByTheWeight) {
+    const StackId id = intern({0x1000});
+    table_->count_allocated(id, 512, 1000);  // stands for two
+    table_->count_allocated(id, 256, 50);
+    table_->count_freed(id, 512, 1000);
+    table_->count_allocated(0, 256, 50);  // nobody's
+    const segment::StackRecord &record = segment_.stacks()[id];
+    EXPECT_EQ(record.allocated_objects, 768u);
+    EXPECT_EQ(record.allocated_bytes, 2050u);
+    EXPECT_EQ(record.freed_objects, 512u);
+    EXPECT_EQ(record.freed_bytes, 2000u);
+}
+
+TEST_F(StackTableTest, ThreadsAgreeAndFullIsUnknown) {
+    std::vector<std::vector<StackId>> ids(4);
+    std::vector<std::thread> threads;
+    for (auto &own : ids)
+        threads.emplace_back([&] {
+            for (std::uintptr_t i = 0; i < 1000; ++i) own.push_back(intern({i + 1, 0x5000}));
+        });
+    for (std::thread &thread : threads) thread.join();
+    for (const auto &own : ids) EXPECT_EQ(own, ids[0]);
+    EXPECT_EQ(std::set(ids[0].begin(), ids[0].end()).size(), 1000u);
+    StackId last = 1;
+    for (std::uintptr_t i = 0; i < 2 * kStacks && last != 0; ++i) last = intern({i + 1, 0x6000});
+    EXPECT_EQ(last, 0u);
+    EXPECT_EQ(intern({1, 0x5000}), ids[0][0]);  // what is known stays known
+}
+
+}  // namespace
+}  // namespace hakmem
