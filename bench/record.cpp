@@ -86,8 +86,8 @@ RECORD_PUBLIC int posix_memalign(void **result, std::size_t alignment, std::size
     *result = block;
     return 0;
 }
-// A program that brings another allocator may ask that one, which knows nothing of glibc's blocks: the size is in the word
-// before the block, its low bits are flags, the second one of a mapping.
+// A program that brings another allocator may ask that one, which knows nothing of glibc's blocks: the size is in the
+// word before the block, its low bits are flags, the second one of a mapping.
 RECORD_PUBLIC std::size_t malloc_usable_size(void *block) {
     if (block == nullptr) return 0;
     const std::size_t size = static_cast<std::size_t *>(block)[-1];

@@ -1,16 +1,46 @@
 #include "diag/stack_memo.h"
 
 #include "os/pages.h"
+#include "os/readable.h"
 
 namespace hakmem {
+namespace {
+
+// The words of the stack from some address on, read so that its end, which nobody knows, can't be overrun.
+class StackReader {
+  public:
+    explicit StackReader(std::uintptr_t begin) : begin_(begin) {}
+
+    // The word `offset` bytes on; false behind the end of what can be read.
+    bool read(std::size_t offset, std::uintptr_t &word) {
+        if (offset >= next_) {
+            // Up to the end of the page, which is there as a whole or not at all.
+            const std::uintptr_t at = begin_ + next_;
+            const std::size_t left = os::kPageBytes - at % os::kPageBytes;
+            size_ = left < sizeof words_ ? left : sizeof words_;
+            if (!os::safe_read(at, words_, size_)) return false;
+            first_ = next_;
+            next_ += size_;
+        }
+        word = words_[(offset - first_) / sizeof word];
+        return true;
+    }
+
+  private:
+    std::uintptr_t begin_;
+    std::size_t first_ = 0, next_ = 0, size_ = 0;
+    std::uintptr_t words_[64];
+};
+
+}  // namespace
 
 StackId StackMemo::find(std::uintptr_t frame) {
-    if (entries_ == nullptr) return 0;
-    for (const std::uint32_t offset : first_offset_) {
-        if (offset == 0) break;
-        const std::uintptr_t pc = word_at(frame + offset);
-        const Entry &entry = entries_[slot(frame, pc)];
-        if (entry.frame != frame || entry.pc[0] != pc || entry.offset[0] != offset) continue;
+    if (buckets_ == nullptr) return 0;
+    const Bucket &bucket = bucket_of(frame);
+    for (unsigned way = 0; way < kWays; ++way) {
+        const Key &key = bucket.keys[way];
+        if (key.frame != frame || word_at(frame + key.offset) != key.pc) continue;
+        const Entry &entry = bucket.entries[way];
         // Inner frames first: where they are the same, the memory of the outer ones is there too.
         unsigned same = 1;
         while (same < entry.frames && word_at(frame + entry.offset[same]) == entry.pc[same]) ++same;
@@ -21,38 +51,35 @@ StackId StackMemo::find(std::uintptr_t frame) {
 
 void StackMemo::remember(std::uintptr_t frame, const backtrace::Trace &trace, StackId id) {
     if (id == 0 || trace.frames < 2 || trace.frames > kMostFrames) return;
-    if (entries_ == nullptr) {
-        entries_ = static_cast<Entry *>(os::map(kEntries * sizeof(Entry)));
-        if (entries_ == nullptr) return;
+    if (buckets_ == nullptr) {
+        buckets_ = static_cast<Bucket *>(os::map(kBuckets * sizeof(Bucket)));
+        if (buckets_ == nullptr) return;
     }
-    // Every address must be found, in order; the unwinder has walked this stack, so all of it can be read.
-    Entry found{frame, id, trace.frames, {}, {}};
+    // Every address must be found, in order. On another stack (a signal's) or in a leaf they are not.
+    Entry found{id, trace.frames, {}, {}};
+    StackReader stack(frame);
     std::size_t at = sizeof(std::uintptr_t);
-    unsigned ambiguous = 0;
+    std::uintptr_t word = 0;
     for (unsigned i = 0; i < trace.frames; ++i) {
-        while (at < kMostBytes && word_at(frame + at) != trace.pc[i]) {
+        for (;; at += sizeof word) {
+            if (at >= kMostBytes || !stack.read(at, word)) return;
+            if (word == trace.pc[i]) break;
             // The one before, once more: which of them is it?
-            if (i > 0 && word_at(frame + at) == trace.pc[i - 1] && trace.pc[i - 1] != trace.pc[i]) ++ambiguous;
-            at += sizeof(std::uintptr_t);
+            if (i > 0 && word == trace.pc[i - 1]) return;
         }
-        if (at >= kMostBytes || ambiguous != 0) return;
         found.offset[i] = static_cast<std::uint32_t>(at);
         found.pc[i] = trace.pc[i];
-        at += sizeof(std::uintptr_t);
+        at += sizeof word;
     }
-    for (unsigned way = 0; way < kWays; ++way) {
-        if (first_offset_[way] == found.offset[0]) break;
-        if (first_offset_[way] == 0 || way == kWays - 1) {
-            first_offset_[way] = found.offset[0];
-            break;
-        }
-    }
-    entries_[slot(frame, found.pc[0])] = found;
+    Bucket &bucket = bucket_of(frame);
+    const unsigned way = bucket.next++ % kWays;
+    bucket.keys[way] = {frame, found.pc[0], found.offset[0]};
+    bucket.entries[way] = found;
 }
 
 void StackMemo::forget() {
-    if (entries_ != nullptr) os::unmap(entries_, kEntries * sizeof(Entry));
-    entries_ = nullptr;
+    if (buckets_ != nullptr) os::unmap(buckets_, kBuckets * sizeof(Bucket));
+    buckets_ = nullptr;
 }
 
 }  // namespace hakmem

@@ -27,27 +27,33 @@ class StackMemo {
 
   private:
     static constexpr unsigned kMostFrames = 32;
-    static constexpr unsigned kEntries = 512;
-    static constexpr unsigned kWays = 4;
-    // How far up the stack a backtrace may reach, and where its first address stands at most.
+    static constexpr unsigned kBuckets = 64;
+    static constexpr unsigned kWays = 8;
+    // How far up the stack a backtrace may reach.
     static constexpr std::size_t kMostBytes = 64 << 10;
 
-    struct Entry {
+    // What tells most others apart. Only for a frame that is remembered is the stack above it looked at.
+    struct Key {
         std::uintptr_t frame;
+        std::uintptr_t pc;  // the innermost
+        std::uint32_t offset;
+    };
+    struct Entry {
         StackId id;
         std::uint32_t frames;
-        std::uint32_t offset[kMostFrames];  // from `frame`, bytes
+        std::uint32_t offset[kMostFrames];  // from the frame, bytes
         std::uintptr_t pc[kMostFrames];
     };
+    struct Bucket {
+        Key keys[kWays];
+        unsigned next;
+        Entry entries[kWays];
+    };
 
-    // Paths through the library that end in different distances between our frame and the program's.
-    std::uint32_t first_offset_[kWays] = {};
-    Entry *entries_ = nullptr;
+    Bucket *buckets_ = nullptr;
 
+    Bucket &bucket_of(std::uintptr_t frame) const { return buckets_[(frame * 0x9E3779B97F4A7C15 >> 50) % kBuckets]; }
     static std::uintptr_t word_at(std::uintptr_t address) { return *reinterpret_cast<const std::uintptr_t *>(address); }
-    static unsigned slot(std::uintptr_t frame, std::uintptr_t pc) {
-        return static_cast<unsigned>(((frame ^ (pc << 16) ^ pc) * 0x9E3779B97F4A7C15) >> 55) % kEntries;
-    }
 };
 
 }  // namespace hakmem
