@@ -1,7 +1,6 @@
 #include "diag/safe_read.h"
 
-#include <sys/uio.h>
-#include <unistd.h>
+#include "os/readable.h"
 
 namespace hakmem {
 namespace {
@@ -9,11 +8,7 @@ namespace {
 constexpr std::uintptr_t kPage = 4096;
 
 // All or nothing.
-bool copy(std::uintptr_t from, std::size_t size, std::uint8_t *to) {
-    iovec local{to, size};
-    iovec remote{reinterpret_cast<void *>(from), size};
-    return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == static_cast<ssize_t>(size);
-}
+bool copy(std::uintptr_t from, std::size_t size, std::uint8_t *to) { return os::safe_read(from, to, size); }
 
 }  // namespace
 
