@@ -161,5 +161,21 @@ class Audit(unittest.TestCase):
         self.assertIn("999999999", run.stderr)
 
 
+class Fork(harness.HakmemTest):
+    """A block that the parent allocated and its child frees twice: both stacks are there, and the right ones."""
+
+    def test_stacks_of_the_parent(self):
+        program = harness.BUILD / "tests" / "programs" / "fork_and_free_twice"
+        for level, options in (("trace", {"sample_bytes": 1}), ("guard", {"guard_sample": 0})):
+            result = self.hakmem_run([program], level=level, options=options)
+            self.assertEqual(result.status, 0, result)
+            incidents = self.incidents(result.store)
+            self.assertEqual([incident["kind"] for incident in incidents], ["double_free"])
+            stacks = incidents[0]["stacks"]
+            functions = [frame.get("function", "") for frame in stacks["alloc"]]
+            self.assertTrue(any("allocate_in_parent" in name for name in functions), functions)
+            self.assertEqual(harness.own_frame(stacks["previous_free"])["function"], "main")
+
+
 if __name__ == "__main__":
     harness.main()

@@ -108,6 +108,12 @@ void ModuleMap::start(segment::ModuleRecord *records, std::uint32_t *used) {
     subs_ = 0;
 }
 
+void ModuleMap::carry_over(segment::ModuleRecord *records, std::uint32_t *used) {
+    records_ = records;
+    used_ = used;
+    *used = count();
+}
+
 void ModuleMap::refresh() {
     if (records_ == nullptr) return;
     Refresh refresh{*this};

@@ -18,6 +18,12 @@ class ModuleMap {
     // thread-safe: at start, and in a fork's child.
     void start(segment::ModuleRecord *records, std::uint32_t *used);
 
+    // In a fork's child, where everything is loaded where it was: goes on with these records, which a copy of the
+    // parent's was put into.
+    void carry_over(segment::ModuleRecord *records, std::uint32_t *used);
+
+    std::uint32_t count() const { return count_.load(std::memory_order_acquire); }
+
     // Learns what was loaded since the last time. Takes the loader's lock: call it inside backtrace::enter.
     void refresh();
 

@@ -29,6 +29,17 @@ void StackTable::start(const Segment &segment) {
     used_ = 1;  // number 0 is nobody's
 }
 
+void StackTable::carry_over(const Segment &segment) {
+    segment_ = segment;
+    for (StackId id = 1; id < used(); ++id) {
+        segment::StackRecord &stack = segment.stacks()[id];
+        stack.allocated_objects -= std::min(stack.freed_objects, stack.allocated_objects);
+        stack.allocated_bytes -= std::min(stack.freed_bytes, stack.allocated_bytes);
+        stack.freed_objects = stack.freed_bytes = 0;
+    }
+    segment.header().stacks_used = used();
+}
+
 StackId StackTable::intern(const std::uintptr_t *pc, unsigned frames, ModuleMap &modules) {
     if (!segment_ || frames == 0) return 0;
     const std::uint64_t hash = hash_of(pc, frames);

@@ -17,6 +17,12 @@ class StackTable {
     // Starts empty on the segment's records. Not thread-safe: at start, and in a fork's child.
     void start(const Segment &segment);
 
+    // In a fork's child, whose blocks' notes name the parent's stacks: goes on with this segment, into which a copy of
+    // the parent's records was put. What was freed so far is history; what is live is the child's.
+    void carry_over(const Segment &segment);
+
+    std::uint32_t used() const { return used_.load(std::memory_order_acquire); }
+
     // The number of the stack of these return addresses, innermost first. May take the loader's lock.
     StackId intern(const std::uintptr_t *pc, unsigned frames, ModuleMap &modules);
 

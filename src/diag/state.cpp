@@ -10,6 +10,7 @@
 #include "diag/nudge.h"
 #include "diag/process.h"
 #include "diag/runtime_dir.h"
+#include "os/pages.h"
 #include "version.h"
 
 namespace hakmem {
@@ -81,6 +82,9 @@ void start_records() {
     }
     state.shards.start(state.segment.header(), state.segment.shards(), kShards, prepare_memory);
     state.incidents.start(state.segment);
+}
+
+void start_tables() {
     state.modules.start(state.segment.modules(), &state.segment.header().modules_used);
     state.stacks.start(state.segment);
 }
@@ -127,12 +131,53 @@ void start_state(const SlotBytes &slot_bytes) {
     const char *label = process::variable(environment, "HAKMEM_PROCESS");
     copy_text(header.process, label != nullptr && *label != '\0' ? label : process::base_name(header.exe));
     start_records();
+    start_tables();
     publish_segment(state.segment);
 }
+
+// What a fork's child takes over from its parent's segment before its own takes that one's place: notes of blocks name
+// stacks by number, and stacks name modules.
+class Inheritance {
+  public:
+    Inheritance()
+        : module_bytes_(state.modules.count() * sizeof(segment::ModuleRecord)),
+          stack_bytes_(state.stacks.used() > 1 ? state.stacks.used() * sizeof(segment::StackRecord) : 0) {
+        if (stack_bytes_ == 0) return;
+        copy_ = static_cast<unsigned char *>(os::map(module_bytes_ + stack_bytes_));
+        if (copy_ == nullptr) return;
+        std::memcpy(copy_, state.segment.modules(), module_bytes_);
+        std::memcpy(copy_ + module_bytes_, state.segment.stacks(), stack_bytes_);
+    }
+    ~Inheritance() {
+        if (copy_ != nullptr) os::unmap(copy_, module_bytes_ + stack_bytes_);
+    }
+    Inheritance(const Inheritance &) = delete;
+    Inheritance &operator=(const Inheritance &) = delete;
+
+    // Into the new segment. Where there is nothing to take over, or no memory for it, the tables start empty.
+    void hand_over() {
+        Segment &segment = state.segment;
+        if (copy_ != nullptr && prepare_memory(segment.modules(), module_bytes_) &&
+            prepare_memory(segment.stacks(), stack_bytes_)) {
+            std::memcpy(static_cast<void *>(segment.modules()), copy_, module_bytes_);
+            std::memcpy(static_cast<void *>(segment.stacks()), copy_ + module_bytes_, stack_bytes_);
+            state.modules.carry_over(segment.modules(), &segment.header().modules_used);
+            state.stacks.carry_over(segment);
+        } else {
+            start_tables();
+        }
+    }
+
+  private:
+    std::size_t module_bytes_;
+    std::size_t stack_bytes_;
+    unsigned char *copy_ = nullptr;
+};
 
 void restart_state_after_fork() {
     if (!state.segment) return;
     const Header inherited = state.segment.header();
+    Inheritance inheritance;
     RuntimeDir directory;
     if (*state.runtime_dir != '\0') directory = reopen_runtime_dir(state.runtime_dir, geteuid());
     const std::uint64_t ticks = process::start_ticks();
@@ -150,6 +195,7 @@ void restart_state_after_fork() {
     std::memcpy(header.exe, inherited.exe, sizeof header.exe);
     std::memcpy(header.process, inherited.process, sizeof header.process);
     start_records();
+    inheritance.hand_over();
     publish_segment(state.segment);
 }
 
