@@ -191,6 +191,15 @@ test('the heap: zoom, search, the other direction, two moments', async () => {
     await close(page)
 })
 
+test('a real heap', async () => {
+    const page = await open(browser, `${url}/processes/${pids.order_service_traced}/heap`)
+    await page.locator('.flame-frame', { hasText: 'take_order' }).waitFor()
+    await page.locator('.flame-frame', { hasText: 'copy_name' }).waitFor()
+    const row = page.locator('.sites tbody tr', { hasText: 'copy_note' })
+    assert.match(await row.textContent(), /order_service\.cpp:\d+/)
+    await close(page)
+})
+
 test('names from programs are text', async () => {
     const page = await open(browser, manyUrl)
     await page.locator('.groups tbody tr').first().waitFor()
