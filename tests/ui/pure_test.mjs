@@ -100,12 +100,17 @@ test('a tree of a profile', () => {
     assert.equal(root.now, total)
     assert.equal(root.children.length, 1)
     assert.equal(root.children[0].frame.function, 'main')
-    assert.equal(find(root, 'malloc'), find(root, 'sqlite3MemMalloc')) // none of the allocator's own
+    assert.equal(find(root, 'malloc'), undefined) // none of the allocator's own
     const check = (node) => {
         assert.equal(node.self + sum(node, (child) => child.now), node.now, node.frame?.function)
         node.children.forEach(check)
     }
     check(root)
+    // One frame for a function, whatever the line of the call; it tells a line only if there is but one.
+    const rows = find(root, 'load_rows')
+    assert.equal(rows.children.length, 3)
+    assert.equal(rows.frame.line, undefined)
+    assert.equal(find(root, 'shop::lookup').frame.line, 7)
     const inverted = flametree.tree(stacks, 'live_objects', now, undefined, true)
     assert.equal(inverted.children.length, 6)
     assert.equal(inverted.now, heap(0).sites.reduce((blocks, site) => blocks + site.live_objects, 0))

@@ -13,13 +13,14 @@ export class ApiError extends Error {
 
 export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
     let answer: Response
+    let body: unknown
     try {
         answer = await fetch(path, { signal, headers: { Accept: 'application/json' } })
+        body = await answer.json()
     } catch (error) {
         if (signal?.aborted) throw error
         throw new ApiError('The exporter does not answer.', 0)
     }
-    const body: unknown = await answer.json().catch(() => ({}))
     if (answer.ok) return body as T
     const said = (body as { error?: unknown }).error
     throw new ApiError(typeof said === 'string' ? said : `The exporter answered ${answer.status}.`, answer.status)

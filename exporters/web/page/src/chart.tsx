@@ -18,7 +18,7 @@ interface Props {
     window: { begin: number; end: number } // seconds
 }
 
-const height = 200
+const height = 190
 
 const powersOfTwo = Array.from({ length: 50 }, (_, exponent) => 2 ** exponent)
 
@@ -37,7 +37,7 @@ function options(props: Props, width: number): uPlot.Options {
             y: { range: (_chart, _low, high) => [0, high > 0 ? high * 1.08 : 1] },
         },
         axes: [
-            { ...axis, space: 70, values: '{HH}:{mm}:{ss}' },
+            { ...axis, size: 30, space: 70, values: '{HH}:{mm}:{ss}' },
             { ...axis, size: 70, ...(props.binary ? { incrs: powersOfTwo } : {}), values: (_chart, ticks) => ticks.map((tick) => props.format(tick)) },
         ],
         series: [

@@ -20,17 +20,22 @@ interface Props {
 }
 
 export function frameName(frame: HeapFrame): string {
+    // Without symbols it is an offset, which means something only beside its module.
+    if (/^0x[0-9a-f]+$/.test(frame.function)) return `${fileName(frame.module) || 'unknown'}+${frame.function}`
     return frame.function.replace(/\(anonymous namespace\)::/g, '')
 }
 
 const framePlace = (frame: HeapFrame) => (frame.file ? `${fileName(frame.file)}${frame.line ? `:${frame.line}` : ''}` : fileName(frame.module))
 
-// The same colour for the same module, so that a library can be told from the program.
-function hue(frame: HeapFrame | undefined): number {
-    if (frame === undefined) return 0
-    let hash = 7
-    for (const letter of fileName(frame.module)) hash = (hash * 31 + letter.charCodeAt(0)) % 997
-    return hash % 6
+function hash(text: string): number {
+    let value = 7
+    for (let i = 0; i < text.length; ++i) value = (value * 31 + text.charCodeAt(i)) % 9973
+    return value
+}
+
+// The same colour for the same module, so that a library can be told from the program; a shade of it for a function.
+function colour(frame: HeapFrame | undefined): string {
+    return frame === undefined ? 'same' : `tone-${hash(fileName(frame.module)) % 6} shade-${hash(frame.function) % 4}`
 }
 
 function share(part: number, whole: number): string {
@@ -38,7 +43,7 @@ function share(part: number, whole: number): string {
 }
 
 function tone(node: Node, difference: boolean, most: number): string {
-    if (!difference) return `tone-${hue(node.frame)}`
+    if (!difference) return colour(node.frame)
     const change = node.now - node.before
     if (change === 0 || most === 0) return 'same'
     const strength = Math.min(3, Math.ceil((3 * Math.abs(change)) / most))

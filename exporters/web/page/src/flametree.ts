@@ -60,6 +60,9 @@ interface Growing extends Node {
 
 const grow = (key: string, frame?: HeapFrame): Growing => ({ key, frame, self: 0, now: 0, before: 0, children: [], byKey: new Map() })
 
+// Calls from several lines of one function are one frame; an allocation site is a line.
+const callerKey = (frame: HeapFrame) => `${frame.function}\n${frame.file ?? frame.module}`
+
 // The tree of one moment; with `before` its difference to an earlier one, where the width of a frame is what changed
 // below it, up or down. `inverted`: the allocation sites are next to the root, their callers behind them.
 export function tree(stacks: Stacks, measure: Measure, now: Moment, before: Moment | undefined, inverted: boolean): Node {
@@ -75,18 +78,20 @@ export function tree(stacks: Stacks, measure: Measure, now: Moment, before: Mome
         let node = root
         node.now += value
         node.before += old
-        for (const frame of path) {
-            const name = frameKey(frame)
+        path.forEach((frame, i) => {
+            const name = i === (inverted ? 0 : path.length - 1) ? frameKey(frame) : callerKey(frame)
             let child = node.byKey.get(name)
             if (child === undefined) {
                 child = grow(`${node.key}/${name}`, frame)
                 node.byKey.set(name, child)
                 node.children.push(child)
+            } else if (child.frame!.line !== frame.line) {
+                child.frame = { ...child.frame!, line: undefined }
             }
             node = child
             node.now += value
             node.before += old
-        }
+        })
         node.self += width
     }
     return root

@@ -62,18 +62,11 @@ function Sites(props: { stacks: Stacks; measure: Measure; now: Moment; before?: 
                 <thead>
                     <tr>
                         <th scope="col">Site</th>
-                        <th scope="col" class="number">
-                            Live bytes
-                        </th>
-                        <th scope="col" class="number">
-                            Live blocks
-                        </th>
-                        <th scope="col" class="number">
-                            Total bytes
-                        </th>
-                        <th scope="col" class="number">
-                            Total blocks
-                        </th>
+                        {measureChoices.map(({ value, label }) => (
+                            <th key={value} scope="col" class={`number ${value === measure ? 'chosen' : ''}`}>
+                                {label}
+                            </th>
+                        ))}
                     </tr>
                 </thead>
                 <tbody>

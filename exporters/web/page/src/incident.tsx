@@ -267,7 +267,7 @@ export function IncidentView({ id }: { id: string }) {
             </div>
             <p class="story">{story(incident, kind)}</p>
             <Facts incident={incident} />
-            <p class="same">
+            <p class="fingerprint">
                 Fingerprint <a href={`/groups/${incident.fingerprint}`} class="mono">{incident.fingerprint}</a>
                 <span class="dim"> the same for this kind at this place in every process: all occurrences</span>
             </p>

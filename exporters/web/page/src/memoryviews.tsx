@@ -1,9 +1,21 @@
 // The bytes around a header, and the slots left and right of a block, as pictures.
+import { useEffect, useState } from 'preact/hooks'
 import { exact, hexByte } from './format'
 import { blockOf, dumpBytes, type DumpByte, hex, neighbourhood, type Slot } from './memory'
 import type { Incident } from './types'
 
-const rowBytes = 16
+// As many bytes in a row as the screen is wide enough for.
+const wide = matchMedia('(min-width: 641px)')
+
+function useRowBytes(): number {
+    const [isWide, set] = useState(wide.matches)
+    useEffect(() => {
+        const change = () => set(wide.matches)
+        wide.addEventListener('change', change)
+        return () => wide.removeEventListener('change', change)
+    }, [])
+    return isWide ? 16 : 8
+}
 
 const roleWords: Record<DumpByte['role'], string> = {
     header: 'the header byte',
@@ -16,6 +28,7 @@ const roleWords: Record<DumpByte['role'], string> = {
 const letter = (value: number) => (value >= 0x20 && value < 0x7f ? String.fromCharCode(value) : '·')
 
 export function Dump({ incident }: { incident: Incident }) {
+    const rowBytes = useRowBytes()
     const bytes = dumpBytes(incident)
     if (bytes.length === 0) return <p class="dim">The record holds no bytes (option dump_bytes).</p>
     const rows = new Map<bigint, (DumpByte | undefined)[]>()

@@ -1,6 +1,6 @@
 // One process: how it allocates now and did in the last ten minutes, what its frees went by, its incidents.
 import { useEffect } from 'preact/hooks'
-import { useApi, useNow } from './api'
+import { type Answer, useApi, useNow } from './api'
 import { Chart } from './chart'
 import { bytes, count, duration, exact } from './format'
 import { GroupRows } from './groups'
@@ -122,12 +122,10 @@ function Charts({ live, now }: { live: LiveProcess; now: number }) {
     )
 }
 
-function Incidents({ process }: { process: string }) {
-    const path = withQuery('/api/v1/groups', { process, limit: '20' })
-    const groups = useApi<Groups>(path, 3000)
+function Incidents({ process, groups }: { process: string; groups: Answer<Groups> }) {
     if (groups.data?.all_groups === 0) return <Nothing title={`No incident of ${process} has been recorded.`} />
     return (
-        <>
+        <Panel title="Incidents" aside={<span class="aside">of all processes of this name</span>}>
             <Failure error={groups.error} />
             {groups.data && <GroupRows groups={groups.data.groups} />}
             {(groups.data?.all_groups ?? 0) > 20 && (
@@ -135,7 +133,7 @@ function Incidents({ process }: { process: string }) {
                     <a href={withQuery('/', { process })}>All incidents of {process}</a>
                 </p>
             )}
-        </>
+        </Panel>
     )
 }
 
@@ -143,6 +141,9 @@ export function ProcessView({ pid }: { pid: number }) {
     const live = useLive()
     const now = useNow(1000)
     const { data, error } = useApi<Process[]>('/api/v1/processes', 3000)
+    const name = data?.find((candidate) => candidate.pid === pid)?.process
+    const groups = useApi<Groups>(name === undefined ? null : withQuery('/api/v1/groups', { process: name, limit: '20' }), 3000)
+    const clean = groups.data?.all_groups === 0
     const candidates = live.processes.filter((process) => process.pid === pid)
     const mine = candidates.find((process) => process.alive) ?? candidates[candidates.length - 1]
     const all = data?.filter((process) => process.pid === pid) ?? []
@@ -186,9 +187,7 @@ export function ProcessView({ pid }: { pid: number }) {
                 {duration((end - Date.parse(process.start_time)) / 1000)}, {exact(process.threads)} {process.threads === 1 ? 'thread' : 'threads'}
             </p>
             <Charts live={mine} now={live.now} />
-            <Panel title="Incidents" aside={<span class="aside">of all processes of this name</span>}>
-                <Incidents process={process.process} />
-            </Panel>
+            {!clean && <Incidents process={process.process} groups={groups} />}
             <div class="pair">
                 <Panel title="Size classes">
                     <SizeClasses process={process} />
@@ -200,6 +199,7 @@ export function ProcessView({ pid }: { pid: number }) {
                         <Counts title="Invalid headers" counts={counters.header_invalid} />
                         <Counts title="mincore calls" counts={counters.mincore_calls} />
                     </div>
+                    {clean && <Incidents process={process.process} groups={groups} />}
                 </Panel>
             </div>
             {process.alive && !traced && (
