@@ -42,8 +42,8 @@ Json describe_option(const CLI::Option &option) {
             {"default", option.get_default_str()},
             {"positional", option.get_positional()},
             {"required", option.get_required()},
-            {"repeatable", option.get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll ||
-                               option.get_expected_max() > 1},
+            {"repeatable",
+             option.get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll || option.get_expected_max() > 1},
             {"text", option.get_description()}};
 }
 
