@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "fingerprint/fingerprint.h"
+#include "incident/site.h"
 #include "symbolize/symbolizer.h"
 
 namespace hakmem {
@@ -66,8 +67,7 @@ Incident describe(const segment::Incident &raw, const segment::Snapshot &snapsho
     out.last_ns = raw.last_ns;
     out.outcome = raw.outcome;
     out.level = raw.level;
-    const bool by_writer = raw.kind == Kind::header_write_caught || out.free.empty();
-    out.fingerprint = fingerprint(raw.kind, by_writer ? out.writer : out.free);
+    out.fingerprint = fingerprint(raw.kind, main_stack(out));
     return out;
 }
 

@@ -46,7 +46,10 @@ void locate(Located &stack) {
 std::uint64_t key_of(Kind kind, const Located &stack, const Evidence &evidence) {
     std::uint64_t key = 0x9E3779B97F4A7C15 * (static_cast<std::uint64_t>(kind) + 1);
     // Found in passing: the block's own history says which bug it is.
-    if (!stack) key ^= state.stacks.key(evidence.previous_free) + 3 * state.stacks.key(evidence.alloc);
+    if (!stack) {
+        key ^= state.stacks.key(evidence.previous_free) + 3 * state.stacks.key(evidence.alloc) +
+               5 * state.stacks.key(evidence.suspect_alloc);
+    }
     for (unsigned i = 0; i < stack.trace.frames; ++i) {
         key = (key ^ state.modules.identify(stack.module[i], stack.trace.pc[i])) * 0xBF58476D1CE4E5B9;
         key ^= key >> 31;

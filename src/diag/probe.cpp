@@ -109,6 +109,14 @@ void DiagProbe::bad_free(ThreadState &thread, const Finding &finding) {
         Watcher::forget(watched);
 }
 
+void DiagProbe::found_overwritten(ThreadState &thread, const Finding &finding) {
+    const Undisturbed undisturbed;
+    Finding full = finding;
+    Evidence evidence = evidence_of(full.facts);
+    evidence.found_later = true;
+    record_incident(*thread.shard, full, evidence);
+}
+
 bool DiagProbe::guard_page_hit(std::uintptr_t address, std::uintptr_t pc) {
     Span *span = GuardedPages::accused(address);
     if (span == nullptr) return false;

@@ -44,6 +44,7 @@ struct DiagProbe {
     }
 
     static void bad_free(ThreadState &state, const Finding &finding);
+    static void found_overwritten(ThreadState &state, const Finding &finding);
 
     static void library_started(const SlotBytes &slot_bytes, ReleaseKept release_kept);
     static void library_ended();

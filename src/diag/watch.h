@@ -59,6 +59,8 @@ class Watcher {
     // Checks the slack of a live block.
     static bool check_slack(segment::CounterShard &shard, const Watched &watched, bool found_later);
 
+    static void report_aligned_header(segment::CounterShard &shard, const Watched &watched);
+
     static ReleaseKept release_kept;
 
   private:
