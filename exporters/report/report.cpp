@@ -85,6 +85,7 @@ class Report {
             if (in_.header_expected != 0) text += ", expected " + text::hex_byte(in_.header_expected);
             fact("header", text);
         }
+        if (!in_.reading.empty()) fact("written", text::clean(in_.reading));
         if (in_.outcome) {
             static constexpr const char *kWords[] = {"recovered: the header was repaired and the block freed",
                                                      "foreign: passed on to the next allocator",

@@ -189,6 +189,15 @@ function HeaderText({ incident }: { incident: Incident }) {
     )
 }
 
+function Reading({ incident }: { incident: Incident }) {
+    if (!incident.reading) return null
+    return (
+        <p class="reading">
+            <b>What was written:</b> {incident.reading}.
+        </p>
+    )
+}
+
 function Suspect({ incident }: { incident: Incident }) {
     const { suspect } = incident
     if (suspect === undefined || !overflows.includes(incident.kind)) return null
@@ -207,6 +216,7 @@ function Memory({ incident }: { incident: Incident }) {
     return (
         <Panel title="Memory" class="memory" aside={bytes > 0 && <span class="aside">{plural(bytes, 'byte')} around it</span>}>
             <Neighbourhood incident={incident} />
+            <Reading incident={incident} />
             <Suspect incident={incident} />
             <Dump incident={incident} />
             <HeaderText incident={incident} />
