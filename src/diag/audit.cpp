@@ -237,7 +237,6 @@ Result run(CounterShard &shard, std::uint64_t most_ms) {
 }
 
 void run_if_due(CounterShard &shard) {
-    constexpr std::uint64_t kMostMs = 60'000;
     segment::Header &header = state.segment.header();
     const std::uint32_t asked = std::atomic_ref(header.control.audit_request).load(std::memory_order_relaxed);
     const std::uint32_t done = std::atomic_ref(header.audits_done).load(std::memory_order_relaxed);

@@ -24,6 +24,8 @@ using segment::CounterShard;
 using segment::IncidentRecord;
 using segment::OnError;
 
+constinit thread_local char thread_tag[sizeof IncidentRecord::thread] = {};
+
 // A backtrace and the module of each frame.
 struct Located {
     backtrace::Trace trace;
@@ -84,7 +86,10 @@ void fill_record(IncidentRecord &record, const Finding &finding, const Evidence 
     record.outcome = bad_free ? static_cast<std::uint32_t>(finding.outcome) : segment::kNoOutcome;
     record.level = static_cast<std::uint32_t>(state.level.load());
     record.tid = static_cast<std::uint32_t>(process::thread_id());
-    prctl(PR_GET_NAME, record.thread);
+    if (*thread_tag != '\0')
+        std::memcpy(record.thread, thread_tag, sizeof record.thread);
+    else
+        prctl(PR_GET_NAME, record.thread);
     if (finding.kind == Kind::foreign_pointer) {
         record.region = static_cast<std::uint32_t>(
             decide_region(gather_region(facts.address, facts.mapped, state.modules, state.thread_descriptors)));
@@ -158,6 +163,8 @@ void record(CounterShard &shard, const Finding &finding, const Evidence &evidenc
 }
 
 }  // namespace
+
+void tag_thread(const char *tag) { Text(thread_tag, sizeof thread_tag).put(tag != nullptr ? tag : ""); }
 
 void record_bad_free(CounterShard &shard, const Finding &finding, const Evidence &evidence) {
     ++shard.header_invalid[static_cast<unsigned>(finding.outcome)];

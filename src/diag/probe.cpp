@@ -129,6 +129,11 @@ bool DiagProbe::guard_page_hit(std::uintptr_t address, std::uintptr_t pc) {
     return GuardedPages::permit(address);
 }
 
+audit::Result DiagProbe::audit_now() {
+    if (!state.segment || this_threads_ == nullptr || this_threads_->shard == nullptr) return {};
+    return audit::run(*this_threads_->shard, audit::kMostMs);
+}
+
 void DiagProbe::nudged() {
     ThreadState *thread = this_threads_;
     if (!state.segment || thread == nullptr || thread->shard == nullptr) return;
