@@ -105,8 +105,11 @@ void DiagProbe::bad_free(ThreadState &thread, const Finding &finding) {
     Finding full = finding;
     record_bad_free(*thread.shard, full, evidence_of(full.facts));
     Watched watched;
-    if (finding.outcome == HeaderInvalid::recovered && find_watched(finding.facts.block, watched))
+    if (finding.facts.block == 0 || !find_watched(finding.facts.block, watched)) return;
+    if (finding.outcome == HeaderInvalid::recovered)
         Watcher::forget(watched);
+    else
+        Watcher::refused(watched, finding.facts.address);
 }
 
 void DiagProbe::found_overwritten(ThreadState &thread, const Finding &finding) {

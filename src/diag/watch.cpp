@@ -439,6 +439,12 @@ void Watcher::forget(const Watched &watched) {
     note.set_state(Note::State::none);
 }
 
+void Watcher::refused(const Watched &watched, std::uintptr_t address) {
+    Note note(watched.note);
+    if (note.state() == Note::State::live && note.user_offset() != 0 && address == watched.block + note.user_offset())
+        note.set_told();
+}
+
 void Watcher::end(CounterShard &shard) {
     while (!quarantine_.empty()) release_oldest(shard);
     quarantine_.release_memory();

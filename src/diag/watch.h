@@ -36,6 +36,9 @@ class Watcher {
     // A bad free that was repaired: what was known of the block ends here.
     static void forget(const Watched &watched);
 
+    // A bad free that was not: where it was of the block's own start, its header is what an audit would find again.
+    static void refused(const Watched &watched, std::uintptr_t address);
+
     // The thread ends: everything it kept goes back.
     void end(segment::CounterShard &shard);
 
