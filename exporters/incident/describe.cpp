@@ -4,7 +4,10 @@
 #include <cstdio>
 
 #include "fingerprint/fingerprint.h"
+#include "incident/reading.h"
+#include "incident/site.h"
 #include "symbolize/symbolizer.h"
+#include "text/text.h"
 
 namespace hakmem {
 namespace {
@@ -12,6 +15,54 @@ namespace {
 bool is_large(std::uint64_t bytes, const segment::Snapshot &snapshot) {
     return bytes != 0 &&
            std::find(snapshot.slot_bytes.begin(), snapshot.slot_bytes.end(), bytes) == snapshot.slot_bytes.end();
+}
+
+// What an address points to, by module and function.
+std::string name_of_address(std::uint64_t address, const segment::Snapshot &snapshot, Symbolizer &symbolizer) {
+    const auto holds = [address](const segment::Module &module) {
+        return address >= module.begin && address < module.end;
+    };
+    const auto found = std::find_if(snapshot.modules.begin(), snapshot.modules.end(), holds);
+    if (found == snapshot.modules.end()) return {};
+    const auto index = static_cast<std::uint16_t>(found - snapshot.modules.begin());
+    const Stack stack = symbolizer.symbolize({{address, index}}, snapshot, true);
+    std::string name = text::clean(text::base_name(found->path));
+    if (!stack.empty() && !stack.front().function.empty()) name += " (" + text::clean(stack.front().function) + ")";
+    return name;
+}
+
+// The first byte that is not as it was left; empty for kinds where nothing was overwritten.
+std::optional<std::uint64_t> first_bad_byte(const segment::Incident &raw) {
+    using segment::Kind;
+    const auto by_offset = [&raw](std::uint64_t from) { return from + static_cast<std::uint64_t>(raw.offset); };
+    switch (raw.kind) {
+        case Kind::header_overwritten:
+        case Kind::header_write_caught:
+        case Kind::large_header_corrupt:
+            if (!raw.header_known) return std::nullopt;
+            return raw.block - 1;
+        case Kind::redzone_overwritten:
+            return by_offset(raw.offset < 0 ? raw.block : raw.block + raw.asked_bytes);
+        case Kind::use_after_free_write:
+            return by_offset(raw.block);
+        default:
+            return std::nullopt;
+    }
+}
+
+std::string reading_of(const segment::Incident &raw, const segment::Snapshot &snapshot, Symbolizer &symbolizer) {
+    const std::optional<std::uint64_t> bad = first_bad_byte(raw);
+    if (!bad) return {};
+    const std::uint64_t at = *bad - raw.dump_address;
+    OverwrittenBytes overwritten{.bytes = raw.dump, .address = raw.dump_address, .at = at, .block = raw.block};
+    if (raw.kind == segment::Kind::redzone_overwritten || raw.kind == segment::Kind::use_after_free_write) {
+        if (at >= raw.dump.size()) return {};
+        overwritten.found = static_cast<std::uint8_t>(raw.dump[at]);
+        overwritten.fill = raw.kind == segment::Kind::redzone_overwritten ? segment::kSlackFill : segment::kFreedFill;
+    } else {
+        overwritten.found = raw.header_found;
+    }
+    return reading(overwritten, [&](std::uint64_t address) { return name_of_address(address, snapshot, symbolizer); });
 }
 
 }  // namespace
@@ -53,6 +104,7 @@ Incident describe(const segment::Incident &raw, const segment::Snapshot &snapsho
     out.header_expected = raw.header_expected;
     out.dump_address = raw.dump_address;
     out.dump = raw.dump;
+    out.reading = reading_of(raw, snapshot, symbolizer);
     // A guard page's access and a watchpoint's writer begin at the very instruction; the rest begin at a call.
     out.free = symbolizer.symbolize(raw.free, snapshot, raw.kind == Kind::guard_page_access);
     out.alloc = symbolizer.symbolize(raw.alloc, snapshot, false);
@@ -66,8 +118,7 @@ Incident describe(const segment::Incident &raw, const segment::Snapshot &snapsho
     out.last_ns = raw.last_ns;
     out.outcome = raw.outcome;
     out.level = raw.level;
-    const bool by_writer = raw.kind == Kind::header_write_caught || out.free.empty();
-    out.fingerprint = fingerprint(raw.kind, by_writer ? out.writer : out.free);
+    out.fingerprint = fingerprint(raw.kind, main_stack(out));
     return out;
 }
 

@@ -48,6 +48,7 @@ struct Incident {
     std::uint8_t header_expected = 0;
     std::uint64_t dump_address = 0;
     std::string dump;
+    std::string reading;  // of the bytes that overwrote something, in plain words; empty if the kind is another
     Stack free, alloc, previous_free, suspect_alloc, writer;
     std::optional<segment::Suspect> suspect;
     bool suspect_large = false;

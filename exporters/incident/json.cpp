@@ -94,6 +94,7 @@ Incident from(const Json &in) {
         incident.dump_address = number_of_hex(dump.at("address"));
         incident.dump = text::unhex_bytes(dump.at("bytes").get<std::string>());
     }
+    incident.reading = in.value("reading", "");
     for (const StackName &entry : kStacks)
         if (in.at("stacks").contains(entry.name)) incident.*entry.stack = stack_of(in.at("stacks").at(entry.name));
     if (in.contains("suspect")) {
@@ -141,6 +142,7 @@ Json to_json(const Incident &incident) {
         out["dump"] = {{"address", text::hex(incident.dump_address)}, {"bytes", text::hex_bytes(incident.dump)}};
     else
         out["dump"] = nullptr;
+    if (!incident.reading.empty()) out["reading"] = text::clean(incident.reading);
     Json &stacks = out["stacks"] = Json::object();
     for (const StackName &entry : kStacks)
         if (const Stack &stack = incident.*entry.stack; !stack.empty() || entry.stack == &Incident::free)

@@ -17,10 +17,17 @@ std::string site(const Stack &stack) {
     return text;
 }
 
-std::string site(const Incident &incident) { return site(incident.free.empty() ? incident.writer : incident.free); }
+const Stack &main_stack(const Incident &incident) {
+    if (incident.kind == segment::Kind::header_write_caught && !incident.writer.empty()) return incident.writer;
+    for (const Stack *stack : {&incident.free, &incident.writer, &incident.suspect_alloc, &incident.previous_free})
+        if (!stack->empty()) return *stack;
+    return incident.alloc;
+}
+
+std::string site(const Incident &incident) { return site(main_stack(incident)); }
 
 std::string caller(const Incident &incident) {
-    const Stack &stack = incident.free.empty() ? incident.writer : incident.free;
+    const Stack &stack = main_stack(incident);
     const auto own = std::find_if_not(stack.begin(), stack.end(), is_runtime_frame);
     const auto next = own != stack.end() ? std::find_if_not(own + 1, stack.end(), is_runtime_frame) : own;
     return next != stack.end() ? text::clean(next->function) : std::string();

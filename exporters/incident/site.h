@@ -10,7 +10,11 @@ namespace hakmem {
 // Function, else module+offset, of the first frame above the allocator and the runtime: where to look first.
 std::string site(const Stack &stack);
 
-// Where it was found.
+// The stack that stands for the incident: where it was found, or, where it was found later by nobody's fault, who is
+// behind it. Its frames make the fingerprint.
+const Stack &main_stack(const Incident &incident);
+
+// The first frame of that.
 std::string site(const Incident &incident);
 
 // The function that called the one of `site`; empty if the stack does not tell.

@@ -78,12 +78,14 @@ class Report {
         fact("time", text::rfc3339(in_.first_ns));
         fact("address", address_text());
         if (in_.kind == segment::Kind::redzone_overwritten)
-            fact("first byte", std::to_string(in_.offset) + " bytes past the asked size");
+            fact("first byte", in_.offset < 0 ? std::to_string(-in_.offset) + " bytes before the block's start"
+                                              : std::to_string(in_.offset) + " bytes past the asked size");
         if (in_.header_known) {
             std::string text = "found " + text::hex_byte(in_.header_found);
             if (in_.header_expected != 0) text += ", expected " + text::hex_byte(in_.header_expected);
             fact("header", text);
         }
+        if (!in_.reading.empty()) fact("written", text::clean(in_.reading));
         if (in_.outcome) {
             static constexpr const char *kWords[] = {"recovered: the header was repaired and the block freed",
                                                      "foreign: passed on to the next allocator",

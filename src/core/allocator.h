@@ -144,6 +144,7 @@ class Allocator {
     static void deallocate_run(void *block, Span *span, Giving giving);
     static unsigned flush(Cache &cache, std::size_t size_class, unsigned keep);
     static void set_capacity(Cache &cache, std::size_t size_class, unsigned blocks);
+    static void check_free_header(void *block, std::size_t size_class);
     static void report_misfits(Cache &cache, std::size_t size_class, const Misfits &misfits);
     static bool genuine(void *block, std::size_t size_class);
     static bool is_watched(void *slot);
@@ -317,9 +318,25 @@ void *Allocator<P>::pop(Cache &cache, std::size_t size_class) {
     void **top = cache.top[size_class];
     void *block = *top;
     cache.top[size_class] = top + 1;
+    check_free_header(block, size_class);
     header_byte::store(block, header_byte::live(size_class));
     P::allocated(cache.probe, size_class);
     return block;
+}
+
+// Whoever overran the block in front while this one was free has left a trace, which the new header would cover up.
+template <Probe P>
+void Allocator<P>::check_free_header(void *block, std::size_t size_class) {
+    if constexpr (P::kDiagnostic) {
+        const std::uint8_t found = header_byte::load(block);
+        if (found == header_byte::free(size_class)) [[likely]]
+            return;
+        BlockFacts facts = inspect(block);
+        facts.state = SlotState::free_slot;
+        facts.header_found = found;
+        facts.header_expected = header_byte::free(size_class);
+        P::found_overwritten(cache_.probe, {facts, Kind::header_overwritten, HeaderInvalid::recovered});
+    }
 }
 
 // The probe has asked for this allocation. nullptr if memory is short.
@@ -646,8 +663,10 @@ void Allocator<P>::release_kept(const Watched &watched) {
             guarded_pages.recycle(span);
         else if (watched.large)
             page_heap.release(span);
-        else
+        else {
+            check_free_header(pointer_to(watched.block), span->size_class);
             deallocate_small(pointer_to(watched.block), span->size_class);
+        }
     }
 }
 

@@ -31,17 +31,19 @@ unsigned Heap::take_from(Span *span, void **to, unsigned wanted) {
         span->free_count -= taken;
     }
     if (taken < wanted && span->carved < span->slots) {
-        // Fresh slots get their header here, so that every carved slot carries one at all times.
+        // Fresh slots get their header here, so that every carved slot carries one at all times, and so does the place
+        // behind the last: an overrun of the last block shows there. It stays as it is when its slot's turn comes, for
+        // the same reason.
         const std::uint32_t room = span->slots - span->carved;
         const std::uint32_t count = wanted - taken < room ? wanted - taken : room;
         const std::uint8_t header = header_byte::free(span->size_class);
         std::uintptr_t block = span->slot(span->carved);
-        for (std::uint32_t i = 0; i < count; ++i, block += span->slot_bytes()) {
-            header_byte::store(pointer_to(block), header);
+        if (span->carved == 0) header_byte::store(pointer_to(block), header);
+        for (std::uint32_t i = 0; i < count; ++i) {
             to[taken++] = pointer_to(block);
+            block += span->slot_bytes();
+            header_byte::store(pointer_to(block), header);
         }
-        // The byte after the last slot closes the span: an overrun of the last block shows there.
-        if (span->carved + count == span->slots) header_byte::store(pointer_to(block), header);
         // Whoever sweeps over the span expects a header wherever this says so.
         std::atomic_signal_fence(std::memory_order_seq_cst);
         span->carved += count;

@@ -50,7 +50,8 @@ Watched watched_small(std::uintptr_t user, const Span *span, std::uint32_t index
 
 Watched watched_large(Span *span) {
     const std::uintptr_t user = span->start + span->user_offset;
-    return {user, user, span->end() - user, &span->note, true, span->kind == SpanKind::guarded};
+    const bool guarded = span->kind == SpanKind::guarded;
+    return {user, user, span->end() - user, &span->note, true, guarded, guarded ? span->user_offset : 0};
 }
 
 bool find_watched(std::uintptr_t block, Watched &watched) {

@@ -88,8 +88,9 @@ concept Probe = requires(typename P::ThreadState &state, unsigned size_class, st
 
 // What a diagnostic policy (kDiagnostic) has beyond a Probe: it watches blocks (watch.h).
 template <class P>
-concept WatchingProbe = Probe<P> && requires(typename P::ThreadState &state, std::size_t bytes, std::size_t size_class,
-                                             const Watched &watched, Family family, Giving giving) {
+concept WatchingProbe = Probe<P> &&
+    requires(typename P::ThreadState &state, std::size_t bytes, std::size_t size_class, const Watched &watched,
+             Family family, Giving giving, const Finding &finding) {
     // An allocation that was due, of a small block; and every allocation of a large one.
     { P::plan(state, bytes, size_class) } -> std::same_as<WatchPlan>;
     { P::plan_large(state, bytes) } -> std::same_as<WatchPlan>;
@@ -103,6 +104,8 @@ concept WatchingProbe = Probe<P> && requires(typename P::ThreadState &state, std
     { P::watched_freed(state, watched, giving) } -> std::same_as<bool>;
     // What malloc_usable_size says.
     { P::usable_bytes(watched) } -> std::same_as<std::size_t>;
+    // Somebody overwrote the header of a block while it was free; no free is going on.
+    {P::found_overwritten(state, finding)};
     // A large block may be resized in place; and it was, its room is the new one.
     { P::may_resize(watched) } -> std::same_as<bool>;
     {P::resized(watched, bytes)};

@@ -41,6 +41,7 @@ struct Watched {
     BlockNote *note;
     bool large;
     bool guard_pages;
+    std::size_t front = 0;  // bytes before `user` that are its own page's and nobody's: with guard pages
 
     std::uintptr_t end() const { return block + room; }
 };

@@ -55,7 +55,10 @@ class Sweep {
             case SpanKind::mapping:
                 visit_large(span, start);
                 break;
-            default:
+            case SpanKind::guarded:
+                visit_guarded(span, start);
+                break;
+            case SpanKind::unused:
                 break;
         }
         return os::coarse_milliseconds() <= deadline_;
@@ -66,10 +69,10 @@ class Sweep {
                header == header_byte::watched(size_class);
     }
 
-    // The header behind the last slot closes the span.
+    // One stands behind the last slot that was cut.
     static std::uint32_t headers_of(const Span &span) {
         const std::uint32_t carved = span.carved;
-        return carved != 0 && carved == span.slots ? carved + 1 : carved;
+        return carved != 0 ? carved + 1 : 0;
     }
 
     void visit_small(Span &span, std::uintptr_t start) {
@@ -97,7 +100,7 @@ class Sweep {
                 index >= headers_of(span) || header_byte::load(pointer_to(block)) != header)
                 return;
         }
-        const bool is_slot = index < span.slots;
+        const bool is_slot = index < span.carved;
         const bool free = is_slot && (span.marked_free(index) || in_a_cache(block, size_class));
         Finding finding;
         finding.kind = Kind::header_overwritten;
@@ -171,6 +174,39 @@ class Sweep {
         record_incident(shard_, finding, evidence);
     }
 
+    // A block between guard pages may be freed, and be out of bounds, at any moment.
+    void visit_guarded(Span &span, std::uintptr_t start) {
+        if (span.freed) return;
+        ++result_.headers;
+        std::uint8_t found = 0;
+        if (!guarded_header_hurt(span, found)) return visit_note(span.start + span.user_offset);
+        for (unsigned look = 0; look < kLooks; ++look) {
+            pause_shortly();
+            if (!still_there(&span, start) || !guarded_header_hurt(span, found)) return;
+        }
+        BlockFacts facts;
+        facts.address = facts.block = start + span.user_offset;
+        facts.owner = Owner::guarded;
+        facts.at_start = true;
+        facts.state = SlotState::in_use;
+        facts.header_known = true;
+        facts.header_found = found;
+        facts.header_expected = BlockHeader::kGuarded;
+        facts.slot_bytes = span.bytes;
+        facts.mapped = true;
+        Evidence evidence = evidence_of(facts);
+        evidence.found_later = true;
+        if (!os::safe_write(facts.block - 1, &facts.header_expected, 1)) return;
+        ++result_.corrupt;
+        record_incident(shard_, {facts, Kind::header_overwritten, HeaderInvalid::recovered}, evidence);
+    }
+
+    static bool guarded_header_hurt(const Span &span, std::uint8_t &found) {
+        const std::uintptr_t block = span.start + span.user_offset;
+        return (block & (os::kPageBytes - 1)) != 0 && os::safe_read(block - 1, &found, 1) &&
+               found != BlockHeader::kGuarded;
+    }
+
     static bool header_holds(const Span &span) {
         const std::uintptr_t block = span.start + span.user_offset;
         BlockHeader header;
@@ -201,7 +237,6 @@ Result run(CounterShard &shard, std::uint64_t most_ms) {
 }
 
 void run_if_due(CounterShard &shard) {
-    constexpr std::uint64_t kMostMs = 60'000;
     segment::Header &header = state.segment.header();
     const std::uint32_t asked = std::atomic_ref(header.control.audit_request).load(std::memory_order_relaxed);
     const std::uint32_t done = std::atomic_ref(header.audits_done).load(std::memory_order_relaxed);

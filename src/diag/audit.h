@@ -19,6 +19,8 @@ struct Result {
     bool complete = false;
 };
 
+inline constexpr std::uint64_t kMostMs = 60'000;
+
 // One sweep on the calling thread, whose shard it is. Stops after `most_ms` milliseconds.
 Result run(segment::CounterShard &shard, std::uint64_t most_ms);
 

@@ -6,11 +6,12 @@
 #include <cstdint>
 #include <cstring>
 
+#include "segment/layout.h"
+
 namespace hakmem::fill {
 
-// Neither zero, ASCII, 0xFF nor a header byte of a block in use; eight of them are no address.
-inline constexpr std::uint8_t kSlack = 0xFB;
-inline constexpr std::uint8_t kFreed = 0xDB;
+inline constexpr std::uint8_t kSlack = segment::kSlackFill;
+inline constexpr std::uint8_t kFreed = segment::kFreedFill;
 
 inline void put(std::uintptr_t begin, std::uintptr_t end, std::uint8_t byte) {
     if (begin < end) std::memset(reinterpret_cast<void *>(begin), byte, end - begin);

@@ -24,6 +24,8 @@ using segment::CounterShard;
 using segment::IncidentRecord;
 using segment::OnError;
 
+constinit thread_local char thread_tag[sizeof IncidentRecord::thread] = {};
+
 // A backtrace and the module of each frame.
 struct Located {
     backtrace::Trace trace;
@@ -46,7 +48,10 @@ void locate(Located &stack) {
 std::uint64_t key_of(Kind kind, const Located &stack, const Evidence &evidence) {
     std::uint64_t key = 0x9E3779B97F4A7C15 * (static_cast<std::uint64_t>(kind) + 1);
     // Found in passing: the block's own history says which bug it is.
-    if (!stack) key ^= state.stacks.key(evidence.previous_free) + 3 * state.stacks.key(evidence.alloc);
+    if (!stack) {
+        key ^= state.stacks.key(evidence.previous_free) + 3 * state.stacks.key(evidence.alloc) +
+               5 * state.stacks.key(evidence.suspect_alloc);
+    }
     for (unsigned i = 0; i < stack.trace.frames; ++i) {
         key = (key ^ state.modules.identify(stack.module[i], stack.trace.pc[i])) * 0xBF58476D1CE4E5B9;
         key ^= key >> 31;
@@ -81,7 +86,10 @@ void fill_record(IncidentRecord &record, const Finding &finding, const Evidence 
     record.outcome = bad_free ? static_cast<std::uint32_t>(finding.outcome) : segment::kNoOutcome;
     record.level = static_cast<std::uint32_t>(state.level.load());
     record.tid = static_cast<std::uint32_t>(process::thread_id());
-    prctl(PR_GET_NAME, record.thread);
+    if (*thread_tag != '\0')
+        std::memcpy(record.thread, thread_tag, sizeof record.thread);
+    else
+        prctl(PR_GET_NAME, record.thread);
     if (finding.kind == Kind::foreign_pointer) {
         record.region = static_cast<std::uint32_t>(
             decide_region(gather_region(facts.address, facts.mapped, state.modules, state.thread_descriptors)));
@@ -155,6 +163,8 @@ void record(CounterShard &shard, const Finding &finding, const Evidence &evidenc
 }
 
 }  // namespace
+
+void tag_thread(const char *tag) { Text(thread_tag, sizeof thread_tag).put(tag != nullptr ? tag : ""); }
 
 void record_bad_free(CounterShard &shard, const Finding &finding, const Evidence &evidence) {
     ++shard.header_invalid[static_cast<unsigned>(finding.outcome)];

@@ -25,6 +25,9 @@ struct Evidence {
     bool found_later = false;                  // not by the call that is going on: its stack says nothing
 };
 
+// What this thread's incidents bear in place of its name; null or empty: its name.
+void tag_thread(const char *tag);
+
 // `shard` is the calling thread's. Doesn't return where on_error is abort.
 void record_bad_free(segment::CounterShard &shard, const Finding &finding, const Evidence &evidence);
 

@@ -105,8 +105,19 @@ void DiagProbe::bad_free(ThreadState &thread, const Finding &finding) {
     Finding full = finding;
     record_bad_free(*thread.shard, full, evidence_of(full.facts));
     Watched watched;
-    if (finding.outcome == HeaderInvalid::recovered && find_watched(finding.facts.block, watched))
+    if (finding.facts.block == 0 || !find_watched(finding.facts.block, watched)) return;
+    if (finding.outcome == HeaderInvalid::recovered)
         Watcher::forget(watched);
+    else
+        Watcher::refused(watched, finding.facts.address);
+}
+
+void DiagProbe::found_overwritten(ThreadState &thread, const Finding &finding) {
+    const Undisturbed undisturbed;
+    Finding full = finding;
+    Evidence evidence = evidence_of(full.facts);
+    evidence.found_later = true;
+    record_incident(*thread.shard, full, evidence);
 }
 
 bool DiagProbe::guard_page_hit(std::uintptr_t address, std::uintptr_t pc) {
@@ -119,6 +130,11 @@ bool DiagProbe::guard_page_hit(std::uintptr_t address, std::uintptr_t pc) {
     backtrace::capture_interrupted(trace, state.options.stack_depth, pc);
     Watcher::report_access(*shard, watched_large(span), address, trace);
     return GuardedPages::permit(address);
+}
+
+audit::Result DiagProbe::audit_now() {
+    if (!state.segment || this_threads_ == nullptr || this_threads_->shard == nullptr) return {};
+    return audit::run(*this_threads_->shard, audit::kMostMs);
 }
 
 void DiagProbe::nudged() {

@@ -8,6 +8,7 @@
 
 #include "core/fault.h"
 #include "core/probe.h"
+#include "diag/audit.h"
 #include "diag/watch.h"
 #include "segment/layout.h"
 
@@ -44,6 +45,7 @@ struct DiagProbe {
     }
 
     static void bad_free(ThreadState &state, const Finding &finding);
+    static void found_overwritten(ThreadState &state, const Finding &finding);
 
     static void library_started(const SlotBytes &slot_bytes, ReleaseKept release_kept);
     static void library_ended();
@@ -75,6 +77,9 @@ struct DiagProbe {
     static std::size_t usable_bytes(const Watched &watched) { return Watcher::usable_bytes(watched); }
     static bool may_resize(const Watched &watched) { return Watcher::may_resize(watched); }
     static void resized(const Watched &watched, std::size_t bytes) { Watcher::resized(watched, bytes); }
+
+    // Audits the heap in the calling thread, which must have used the allocator before.
+    static audit::Result audit_now();
 
     // Somebody has changed the control word and sent a signal about it: called in the handler.
     static void nudged();

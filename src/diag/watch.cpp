@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "core/block_header.h"
 #include "core/guarded_pages.h"
+#include "core/header_byte.h"
 #include "core/notes.h"
 #include "core/size_classes.h"
 #include "diag/backtrace.h"
@@ -12,6 +14,7 @@
 #include "diag/state.h"
 #include "diag/undisturbed.h"
 #include "os/pages.h"
+#include "os/readable.h"
 
 namespace hakmem {
 namespace {
@@ -52,6 +55,36 @@ std::uint64_t quarantine_limit(Level level) {
         default:
             return 0;
     }
+}
+
+// The first byte of [begin, end) that isn't slack any more, 0 if all are. Between guard pages, another thread may free
+// the block while an audit looks, and its memory then can't be read: that is no change.
+std::uintptr_t changed_fill(const Watched &watched, std::uintptr_t begin, std::uintptr_t end) {
+    if (!watched.guard_pages) {
+        const std::uintptr_t changed = fill::first_changed(begin, end, fill::kSlack);
+        return changed != end ? changed : 0;
+    }
+    std::uint8_t copy[512];
+    for (std::size_t bytes; begin < end; begin += bytes) {
+        bytes = std::min(sizeof copy, end - begin);
+        if (!os::safe_read(begin, copy, bytes)) return 0;
+        const auto from = reinterpret_cast<std::uintptr_t>(copy);
+        const std::uintptr_t changed = fill::first_changed(from, from + bytes, fill::kSlack);
+        if (changed != from + bytes) return begin + (changed - from);
+    }
+    return 0;
+}
+
+// A block that was moved up inside its slot for alignment has its 16-byte header in front.
+bool aligned_header_holds(const Watched &watched, const Note &note) {
+    if (watched.large || note.user_offset() == 0) return true;
+    void *user = pointer_to(watched.block + note.user_offset());
+    const BlockHeader header = BlockHeader::load(user);
+    return header.marker == BlockHeader::kAligned && header.valid_for(user);
+}
+
+std::uintptr_t changed_in_front(const Watched &watched) {
+    return watched.front != 0 ? changed_fill(watched, watched.user - watched.front, watched.user - 1) : 0;
 }
 
 Finding finding_of(Kind kind, const Watched &watched) {
@@ -193,7 +226,11 @@ void Watcher::watched(CounterShard &shard, const Watched &watched, std::size_t b
     const StackId stack = capture(shard);
     const auto slack = filled ? static_cast<std::uint32_t>(std::min(watched.room - bytes, kMostSlack)) : 0;
     // An audit may come by at any moment: the bytes are there before the note says so, here and below.
-    if (filled) fill::put(watched.end() - slack, watched.end(), fill::kSlack);
+    if (filled) {
+        fill::put(watched.end() - slack, watched.end(), fill::kSlack);
+        // Not the byte right before the block: that is its header.
+        if (watched.front != 0) fill::put(watched.user - watched.front, watched.user - 1, fill::kSlack);
+    }
     std::atomic_signal_fence(std::memory_order_seq_cst);
     Note(watched.note).begin(stack, family, filled, weight, slack);
     if (weight != 0) state.stacks.count_allocated(stack, weight, block_bytes(watched));
@@ -226,9 +263,17 @@ void Watcher::resized(const Watched &watched, std::size_t) {
 bool Watcher::check_slack(CounterShard &shard, const Watched &watched, bool found_later) {
     const Note note(watched.note);
     if (!note.filled() || note.told()) return true;
-    const std::uintptr_t begin = watched.end() - note.slack();
-    const std::uintptr_t changed = fill::first_changed(begin, watched.end(), fill::kSlack);
-    if (changed == watched.end()) return true;
+    const std::uintptr_t asked_end = watched.end() - note.slack();
+    std::uintptr_t changed = 0;
+    std::int64_t offset = 0;
+    if (const std::uintptr_t front = changed_in_front(watched); front != 0) {
+        changed = front;
+        offset = static_cast<std::int64_t>(front - watched.user);
+    } else {
+        changed = changed_fill(watched, asked_end, watched.end());
+        if (changed == 0) return true;
+        offset = static_cast<std::int64_t>(changed - asked_end);
+    }
     const Undisturbed undisturbed;
     Finding finding = finding_of(Kind::redzone_overwritten, watched);
     finding.facts.left_block = watched.user;
@@ -238,7 +283,7 @@ bool Watcher::check_slack(CounterShard &shard, const Watched &watched, bool foun
                      .suspect_alloc = note.alloc_stack(),
                      .asked_bytes = asked_bytes(watched, note),
                      .offset_known = true,
-                     .offset = static_cast<std::int64_t>(changed - begin),
+                     .offset = offset,
                      .dump_center = changed,
                      .found_later = found_later});
     return false;
@@ -249,8 +294,10 @@ bool Watcher::looks_well(const Watched &watched) {
     if (note.told()) return true;
     switch (note.state()) {
         case Note::State::live:
+            if (!aligned_header_holds(watched, note)) return false;
             return !note.filled() || note.slack() > watched.room ||
-                   fill::first_changed(watched.end() - note.slack(), watched.end(), fill::kSlack) == watched.end();
+                   (changed_in_front(watched) == 0 &&
+                    changed_fill(watched, watched.end() - note.slack(), watched.end()) == 0);
         case Note::State::kept:
             return !note.poisoned() || fill::first_changed(watched.block + note.user_offset(), watched.end(),
                                                            fill::kFreed) == watched.end();
@@ -260,13 +307,31 @@ bool Watcher::looks_well(const Watched &watched) {
     return true;
 }
 
+// Puts the header right again, so that the block's own free finds nothing.
+void Watcher::report_aligned_header(CounterShard &shard, const Watched &watched) {
+    const Note note(watched.note);
+    Finding finding = finding_of(Kind::large_header_corrupt, watched);
+    finding.facts.header_known = true;
+    finding.facts.header_found = header_byte::load(pointer_to(watched.user));
+    finding.facts.header_expected = BlockHeader::kAligned;
+    const Evidence evidence{
+        .alloc = note.alloc_stack(), .asked_bytes = asked_bytes(watched, note), .found_later = true};
+    record_incident(shard, finding, evidence);
+    BlockHeader::store(pointer_to(watched.user), watched.user - watched.block, BlockHeader::kAligned);
+}
+
 bool Watcher::report_found(CounterShard &shard, const Watched &watched) {
     Note note(watched.note);
     bool well = true;
     if (note.state() == Note::State::live) {
         Watched whole = watched;
         whole.user += note.user_offset();
-        well = check_slack(shard, whole, true);
+        if (aligned_header_holds(watched, note)) {
+            well = check_slack(shard, whole, true);
+        } else {
+            report_aligned_header(shard, whole);
+            return true;
+        }
     } else if (note.state() == Note::State::kept) {
         well = check_kept(shard, watched);
     }
@@ -372,6 +437,12 @@ void Watcher::forget(const Watched &watched) {
     if (note.state() != Note::State::live) return;
     if (note.sampled()) state.stacks.count_freed(note.alloc_stack(), note.weight(), block_bytes(watched));
     note.set_state(Note::State::none);
+}
+
+void Watcher::refused(const Watched &watched, std::uintptr_t address) {
+    Note note(watched.note);
+    if (note.state() == Note::State::live && note.user_offset() != 0 && address == watched.block + note.user_offset())
+        note.set_told();
 }
 
 void Watcher::end(CounterShard &shard) {

@@ -36,6 +36,9 @@ class Watcher {
     // A bad free that was repaired: what was known of the block ends here.
     static void forget(const Watched &watched);
 
+    // A bad free that was not: where it was of the block's own start, its header is what an audit would find again.
+    static void refused(const Watched &watched, std::uintptr_t address);
+
     // The thread ends: everything it kept goes back.
     void end(segment::CounterShard &shard);
 
@@ -58,6 +61,8 @@ class Watcher {
                               const backtrace::Trace &trace);
     // Checks the slack of a live block.
     static bool check_slack(segment::CounterShard &shard, const Watched &watched, bool found_later);
+
+    static void report_aligned_header(segment::CounterShard &shard, const Watched &watched);
 
     static ReleaseKept release_kept;
 

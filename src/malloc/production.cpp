@@ -7,6 +7,8 @@
 #include <new>
 
 #include "core/allocator.h"
+#include "hakmem.h"
+#include "malloc/copy_out.h"
 #include "malloc/production_probe.h"
 
 namespace hakmem {
@@ -48,3 +50,27 @@ using Active = Allocator<ProductionProbe>;
 }  // namespace hakmem
 
 #include "malloc/entry_points.inc"
+
+// What hakmem.h looks up.
+extern "C" {
+
+HAKMEM_PUBLIC int hakmem_v1_library() noexcept { return HAKMEM_PRODUCTION; }
+
+HAKMEM_PUBLIC int hakmem_v1_read_counters(hakmem_counters *counters, std::size_t bytes) noexcept {
+    hakmem_counters known{};
+    known.mapped_bytes = hakmem::page_heap.gauges().mapped_bytes;
+    hakmem::copy_out(known, counters, bytes);
+    errno = ENOTSUP;
+    return -1;
+}
+
+HAKMEM_PUBLIC int hakmem_v1_audit(hakmem_audit_result *result, std::size_t bytes) noexcept {
+    if (result != nullptr) hakmem::copy_out(hakmem_audit_result{}, result, bytes);
+    errno = ENOTSUP;
+    return -1;
+}
+
+// There are no incidents to bear it.
+HAKMEM_PUBLIC int hakmem_v1_tag_thread(const char *) noexcept { return 0; }
+
+}  // extern "C"

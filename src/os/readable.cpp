@@ -22,13 +22,25 @@ segment::MincoreResult page_mapped(std::uintptr_t address) {
     return result;
 }
 
-bool safe_read(std::uintptr_t address, void *to, std::size_t bytes) {
+namespace {
+
+bool copy_by_kernel(decltype(process_vm_readv) *copy, std::uintptr_t address, void *own, std::size_t bytes) {
     const int saved_errno = errno;
-    iovec local{to, bytes};
+    iovec local{own, bytes};
     iovec remote{pointer_to(address), bytes};
-    const bool whole = process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == static_cast<ssize_t>(bytes);
+    const bool whole = copy(getpid(), &local, 1, &remote, 1, 0) == static_cast<ssize_t>(bytes);
     errno = saved_errno;
     return whole;
+}
+
+}  // namespace
+
+bool safe_read(std::uintptr_t address, void *to, std::size_t bytes) {
+    return copy_by_kernel(process_vm_readv, address, to, bytes);
+}
+
+bool safe_write(std::uintptr_t address, const void *from, std::size_t bytes) {
+    return copy_by_kernel(process_vm_writev, address, const_cast<void *>(from), bytes);
 }
 
 }  // namespace hakmem::os

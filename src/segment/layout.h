@@ -22,6 +22,11 @@ inline constexpr unsigned kMaxFrames = 64;
 inline constexpr unsigned kMaxDump = 128;
 inline constexpr unsigned kBuildIdBytes = 20;
 
+// What bytes behind a block's asked size, and freed memory, are filled with: neither zero, ASCII, 0xFF nor a header
+// byte of a block in use; eight of them are no address.
+inline constexpr std::uint8_t kSlackFill = 0xFB;
+inline constexpr std::uint8_t kFreedFill = 0xDB;
+
 enum class Level : std::uint32_t { count, verify, trace, guard };
 inline constexpr const char *kLevelNames[] = {"count", "verify", "trace", "guard"};
 

@@ -107,6 +107,10 @@ def _overflow():
     yield Case("overflow", "into_free_form", ("header_overwritten", "double_free"), 100,
                guard_kind=guard + ("double_free",))
     yield Case("overflow", "never_freed", kind, 100, since="trace", guard_kind=guard, mark=None, production=False)
+    for case in ("into_freed_right", "into_fresh_right"):
+        for size in (24, 500):
+            yield Case("overflow", case, kind, size, since="trace", guard_kind=guard, mark=None, production=False,
+                       options=("sample_bytes=1",))
 
 
 def _large_header():
@@ -208,6 +212,16 @@ def _guard():
         yield guard("guard", case, "use_after_free_write", mark=None)
     for case in ("read_past_end", "read_before_start", "read_after_free", "write_far_past_end"):
         yield guard("guard", case, "guard_page_access", 4096, mark="write", options=("guard_sample=1",), dies=True)
+    # Between guard pages a block lies against either end, by chance.
+    for case, kind in (("write_before_start", "header_overwritten"),
+                       ("write_before_start_never_freed", "header_overwritten"),
+                       ("write_far_before_start", "redzone_overwritten"),
+                       ("write_far_before_start_never_freed", "redzone_overwritten")):
+        for size in (50, 30000):
+            yield Case("guard", case, (kind, "guard_page_access"), size, since="guard", mark=None, production=False,
+                       options=("guard_sample=1",))
+    yield guard("guard", "write_before_aligned_never_freed", "large_header_corrupt", mark=None,
+                options=("guard_sample=0",))
     for case in ("new_free", "new_array_free", "malloc_delete", "malloc_delete_array", "new_array_delete",
                  "new_delete_array", "new_realloc"):
         yield guard("cxx_guard", case, "alloc_dealloc_mismatch")

@@ -118,6 +118,34 @@ static void write_far_past_end(size_t size) {
     free(p);
 }
 
+// Alone on its page, what lies before the block is under watch as well.
+static void write_before_start(size_t size) {
+    char *p = malloc(size);
+    memset((char *)opaque(p) - 8, 'x', 8);  // @write write_before_start
+    free(p);                                // @free write_before_start
+}
+
+static void write_before_start_never_freed(size_t size) {
+    char *p = malloc(size);
+    memset((char *)opaque(p) - 8, 'x', 8);  // @write write_before_start_never_freed
+}
+
+static void write_far_before_start(size_t size) {
+    char *p = malloc(size);
+    ((char *)opaque(p))[-64] = 'x';  // @write write_far_before_start
+    free(p);                         // @free write_far_before_start
+}
+
+static void write_far_before_start_never_freed(size_t size) {
+    char *p = malloc(size);
+    ((char *)opaque(p))[-64] = 'x';  // @write write_far_before_start_never_freed
+}
+
+static void write_before_aligned_never_freed(size_t size) {
+    char *p = memalign(128, size);
+    memset((char *)opaque(p) - 8, 'x', 8);  // @write write_before_aligned_never_freed
+}
+
 static const struct bug_case cases[] = {
     {"redzone_one_byte", redzone_one_byte},
     {"redzone_nul", redzone_nul},
@@ -135,5 +163,10 @@ static const struct bug_case cases[] = {
     {"read_before_start", read_before_start},
     {"read_after_free", read_after_free},
     {"write_far_past_end", write_far_past_end},
+    {"write_before_start", write_before_start},
+    {"write_before_start_never_freed", write_before_start_never_freed},
+    {"write_far_before_start", write_far_before_start},
+    {"write_far_before_start_never_freed", write_far_before_start_never_freed},
+    {"write_before_aligned_never_freed", write_before_aligned_never_freed},
 };
 BUG_MAIN(cases)

@@ -120,6 +120,37 @@ static void never_freed(size_t size) {
     ((char *)opaque(left))[size] = 0;  // @write never_freed
 }
 
+// The right block is free when its header is hit: nobody's free trips over it, and its next allocation covers it up.
+static void into_freed_right(size_t size) {
+    char *left, *right;
+    size = neighbours(size, &left, &right);
+    free(right);
+    ((char *)opaque(left))[size] = 0;  // @write into_freed_right
+    for (int i = 0; i < 2000; ++i) free(malloc(size));
+    free(left);
+}
+
+// The same with blocks that come one behind the other, so that the right one is not there yet when the left is filled.
+static void into_fresh_right(size_t size) {
+    char *before = malloc(size);
+    char *last = malloc(size);
+    size = malloc_usable_size(last);
+    size_t distance = 0;
+    for (int i = 0; i < 4000; ++i) {
+        char *next = malloc(size);
+        const size_t step = (size_t)(next - last);
+        if (step < 4096 + size && step == distance && (size_t)(last - before) == distance) {
+            ((char *)opaque(next))[size] = 0;  // @write into_fresh_right
+            if (malloc(size) != next + distance) give_up("the next block came from elsewhere");
+            return;
+        }
+        distance = step;
+        before = last;
+        last = next;
+    }
+    give_up("no blocks one behind the other");
+}
+
 static const struct bug_case cases[] = {
     {"strcpy_nul", strcpy_nul},
     {"bytes16", bytes16},
@@ -133,5 +164,7 @@ static const struct bug_case cases[] = {
     {"into_other_class", into_other_class},
     {"into_free_form", into_free_form},
     {"never_freed", never_freed},
+    {"into_freed_right", into_freed_right},
+    {"into_fresh_right", into_fresh_right},
 };
 BUG_MAIN(cases)

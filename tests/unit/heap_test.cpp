@@ -44,6 +44,23 @@ TEST(Heap, BlocksAreDistinctAndCarryAFreeHeader) {
     EXPECT_EQ(give(*own.heap, kClass, blocks), 0u);
 }
 
+// Whoever overruns the last block that was cut is not covered up when the next one is.
+TEST(Heap, TheHeaderBehindTheLastBlockStays) {
+    OwnHeap own;
+    constexpr unsigned kUnusualClass = 21;  // a fresh span
+    const auto blocks = take(*own.heap, kUnusualClass, 3);
+    auto *behind = static_cast<char *>(blocks[2]) + size_classes::kSlotBytes[kUnusualClass];
+    EXPECT_EQ(header_byte::load(behind), header_byte::free(kUnusualClass));
+    header_byte::store(behind, 0);
+    const auto more = take(*own.heap, kUnusualClass, 2);
+    ASSERT_EQ(more[0], behind);
+    EXPECT_EQ(header_byte::load(more[0]), 0);
+    EXPECT_EQ(header_byte::load(more[1]), header_byte::free(kUnusualClass));
+    header_byte::store(behind, header_byte::free(kUnusualClass));
+    give(*own.heap, kUnusualClass, blocks);
+    give(*own.heap, kUnusualClass, more);
+}
+
 TEST(Heap, ReusesTheLowestFreeSlotsFirst) {
     OwnHeap own;
     const auto blocks = take(*own.heap, kClass, 200);

@@ -21,7 +21,9 @@ const outcomes: Record<string, string> = {
     rejected: 'nothing was freed, the program ran on',
 }
 
-const mainStack = ({ stacks }: Incident) => (stacks.free?.length ? stacks.free : stacks.writer)
+// Without a stack of its own, whoever is behind it stands for it.
+const mainStack = ({ stacks }: Incident) =>
+    [stacks.free, stacks.writer, stacks.suspect_alloc, stacks.previous_free].find((stack) => stack?.length) ?? stacks.alloc
 
 function blockText(incident: Incident): string {
     if (!incident.block_bytes) return 'a block'
@@ -33,6 +35,7 @@ function blockText(incident: Incident): string {
 function story(incident: Incident, kind: Kind | undefined): string {
     const by = shortName(ownFrame(mainStack(incident)))
     const block = blockText(incident)
+    const noticed = incident.stacks.free?.length ? `It was noticed when ${by} freed the block.` : 'It was noticed in passing, not by a free.'
     const allocated = incident.stacks.alloc ? ` It was allocated by ${shortName(ownFrame(incident.stacks.alloc))}.` : ''
     switch (incident.kind) {
         case 'double_free': {
@@ -47,7 +50,7 @@ function story(incident: Incident, kind: Kind | undefined): string {
                 : incident.suspect
                   ? ' The block in front of it is the suspect.'
                   : ''
-            return `Somebody overwrote the header of ${block}${found}. It was noticed when ${by} freed the block.${suspect}`
+            return `Somebody overwrote the header of ${block}${found}. ${noticed}${suspect}`
         }
         case 'header_write_caught':
             return `${shortName(ownFrame(incident.stacks.writer))} was caught writing over the header of ${block}.`
@@ -56,7 +59,9 @@ function story(incident: Incident, kind: Kind | undefined): string {
         case 'foreign_pointer':
             return `${by} freed ${incident.address}, which ${regions[incident.region ?? ''] ?? 'no allocator handed out'}.`
         case 'redzone_overwritten':
-            return `Bytes behind the end of ${block} were overwritten, the first ${exact(incident.offset)} bytes past it. It was noticed when ${by} freed the block.${allocated}`
+            return incident.offset < 0
+                ? `Bytes in front of ${block} were overwritten, the first ${exact(-incident.offset)} bytes before it. ${noticed}${allocated}`
+                : `Bytes behind the end of ${block} were overwritten, the first ${exact(incident.offset)} bytes past it. ${noticed}${allocated}`
         default:
             return `${kind ? kind.what.charAt(0).toUpperCase() + kind.what.slice(1) : incident.kind}: ${block}, in ${by}.${allocated}`
     }
@@ -184,6 +189,15 @@ function HeaderText({ incident }: { incident: Incident }) {
     )
 }
 
+function Reading({ incident }: { incident: Incident }) {
+    if (!incident.reading) return null
+    return (
+        <p class="reading">
+            <b>What was written:</b> {incident.reading}.
+        </p>
+    )
+}
+
 function Suspect({ incident }: { incident: Incident }) {
     const { suspect } = incident
     if (suspect === undefined || !overflows.includes(incident.kind)) return null
@@ -202,6 +216,7 @@ function Memory({ incident }: { incident: Incident }) {
     return (
         <Panel title="Memory" class="memory" aside={bytes > 0 && <span class="aside">{plural(bytes, 'byte')} around it</span>}>
             <Neighbourhood incident={incident} />
+            <Reading incident={incident} />
             <Suspect incident={incident} />
             <Dump incident={incident} />
             <HeaderText incident={incident} />

@@ -34,6 +34,7 @@ export interface Incident {
     offset: number
     header: { found: string; expected: string } | null
     dump: { address: string; bytes: string } | null
+    reading?: string
     stacks: Partial<Record<StackName, Frame[]>>
     suspect?: { address: string; size_class: number | 'large' | null; block_bytes: number; state: SlotState }
     fingerprint: string
