@@ -374,8 +374,12 @@ void Watcher::forget(const Watched &watched) {
     note.set_state(Note::State::none);
 }
 
-void Watcher::end(CounterShard &shard) {
+void Watcher::release_all(CounterShard &shard) {
     while (!quarantine_.empty()) release_oldest(shard);
+}
+
+void Watcher::end(CounterShard &shard) {
+    release_all(shard);
     quarantine_.release_memory();
     memo_.forget();
 }

@@ -36,7 +36,9 @@ class Watcher {
     // A bad free that was repaired: what was known of the block ends here.
     static void forget(const Watched &watched);
 
-    // The thread ends: everything it kept goes back.
+    // Everything it kept goes back.
+    void release_all(segment::CounterShard &shard);
+    // The thread ends.
     void end(segment::CounterShard &shard);
 
     void restart_after_fork() {
