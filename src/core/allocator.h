@@ -88,6 +88,11 @@ class Allocator {
 
     // Gives back what is free: this thread's cache, every heap's reserve, the page heap's pages. True if there was any.
     static bool trim();
+    // The kernel has no more: like trim, and what the probe keeps of this thread's frees too.
+    static void reclaim() {
+        if constexpr (P::kDiagnostic) P::memory_short(cache_.probe);
+        trim();
+    }
 
     static BlockFacts inspect(void *block);
 
@@ -302,7 +307,7 @@ bool Allocator<P>::refill(Cache &cache, std::size_t size_class) {
     void **end = end_of(cache, size_class);
     unsigned taken = heap.take(size_class, end - wanted, wanted);
     if (taken == 0) {
-        trim();
+        reclaim();
         taken = heap.take(size_class, end - wanted, wanted);
         if (taken == 0) return false;
     }
@@ -811,7 +816,7 @@ void *Allocator<P>::allocate_large(std::size_t bytes, std::size_t alignment, Fam
 
     Span *span = page_heap.allocate_run(whole);
     if (span == nullptr) {
-        trim();
+        reclaim();
         span = page_heap.allocate_run(whole);
         if (span == nullptr) return out_of_memory();
     }
@@ -958,6 +963,8 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
         }
     }
 
+    if (bytes > PTRDIFF_MAX) return out_of_memory();
+
     if constexpr (P::kDiagnostic) {
         if (span != nullptr && span->kind != SpanKind::small && span->watched) {
             // What the probe knows of the block has to follow its size.
@@ -968,8 +975,7 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
     if (bytes <= usable && bytes >= usable / 2) return block;
     // What has grown will grow again: leave room, which costs no memory until it is touched.
     const std::size_t roomy = bytes > usable && usable > size_classes::kMaxSmall ? bytes + bytes / 8 : bytes;
-    if (span != nullptr && span->kind != SpanKind::small && bytes > size_classes::kMaxSmall &&
-        bytes <= PTRDIFF_MAX - kUnitBytes) {
+    if (span != nullptr && span->kind != SpanKind::small && bytes > size_classes::kMaxSmall) {
         const std::size_t whole = align_up(roomy + span->user_offset, os::kPageBytes);
         const std::size_t before = span->bytes;
         bool resized = whole == before;
@@ -993,7 +999,8 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
     }
 
     void *moved = allocate(roomy);
-    if (moved == nullptr) return nullptr;
+    if (moved == nullptr && roomy != bytes) moved = allocate(bytes);
+    if (moved == nullptr) return bytes <= usable ? block : nullptr;  // to shrink can't fail
     const std::size_t kept = usable < bytes ? usable : bytes;
     Span *target = span != nullptr && span->kind == SpanKind::mapping ? page_map.span_of(address_of(moved)) : nullptr;
     // Whole pages change hands without a copy where both blocks start alike; their old headers travel along.
@@ -1012,7 +1019,7 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
 template <Probe P>
 void *Allocator<P>::move_block(void *block, std::size_t usable, std::size_t bytes) {
     void *moved = allocate(bytes);
-    if (moved == nullptr) return nullptr;
+    if (moved == nullptr) return bytes <= usable ? block : nullptr;
     std::memcpy(moved, block, usable < bytes ? usable : bytes);
     deallocate(block);
     return moved;

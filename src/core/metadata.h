@@ -18,13 +18,18 @@ class MetadataArena {
             const std::size_t chunk = bytes > kChunkBytes ? align_up(bytes, os::kPageBytes) : kChunkBytes;
             void *fresh = os::map(chunk);
             if (fresh == nullptr) return nullptr;
-            next_ = static_cast<char *>(fresh);
-            left_ = chunk;
+            add(fresh, chunk);
         }
         void *result = next_;
         next_ += bytes;
         left_ -= bytes;
         return result;
+    }
+
+    // Goes on in this zeroed memory; what is left of the last is lost.
+    void add(void *memory, std::size_t bytes) {
+        next_ = static_cast<char *>(memory);
+        left_ = bytes;
     }
 
   private:

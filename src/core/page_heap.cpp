@@ -30,6 +30,19 @@ static_assert(bitmap_index(words_for_class(0)) < kNoBitmapIndex);
 
 // ---- records ----
 
+void *PageHeap::new_record(std::size_t bytes) {
+    if (void *record = arena_.allocate(bytes)) return record;
+    // The process may map no more, but what is free need not stay the blocks'.
+    std::size_t resident = 0;
+    const std::uintptr_t unit = take_units(1, resident);
+    if (unit == 0) return nullptr;
+    void *memory = pointer_to(unit);
+    if (resident != 0 && !os::discard(memory, kUnitBytes)) std::memset(memory, 0, kUnitBytes);
+    page_map.set(unit, 1, 0);
+    arena_.add(memory, kUnitBytes);
+    return arena_.allocate(bytes);
+}
+
 Span *PageHeap::new_span(SpanKind kind, unsigned bitmap_words) {
     const unsigned index = bitmap_index(bitmap_words);
     const unsigned room = index == kNoBitmapIndex ? 0 : 1u << index;
@@ -37,7 +50,7 @@ Span *PageHeap::new_span(SpanKind kind, unsigned bitmap_words) {
     if (span != nullptr) {
         free_spans_[index] = span->all.next;
     } else {
-        span = static_cast<Span *>(arena_.allocate(sizeof(Span) + 2 * room * sizeof(std::uint64_t)));
+        span = static_cast<Span *>(new_record(sizeof(Span) + 2 * room * sizeof(std::uint64_t)));
         if (span == nullptr) return nullptr;
         span->free_bits = reinterpret_cast<std::uint64_t *>(span + 1);
         span->remote_bits = reinterpret_cast<std::atomic<std::uint64_t> *>(span->free_bits + room);
@@ -161,8 +174,9 @@ bool PageHeap::grow_in_place(Span *span, std::size_t bytes) {
     if (span->kind == SpanKind::run) {
         auto *region = static_cast<ManagedRegion *>(page_map.find(span->start).region());
         const unsigned end = static_cast<unsigned>((span->end() - region->start) / os::kPageBytes);
+        if ((bytes - span->bytes) / os::kPageBytes > kPagesInUnit - end) return false;
         const unsigned more = static_cast<unsigned>((bytes - span->bytes) / os::kPageBytes);
-        if (end + more > kPagesInUnit || region->free.count_in(end, more) != more) return false;
+        if (region->free.count_in(end, more) != more) return false;
         take_pages(region, end, more);
         for (unsigned i = 0; i < more; ++i) region->span_of_page[end + i].store(span, std::memory_order_release);
     } else {
@@ -247,7 +261,7 @@ PageHeap::ManagedRegion *PageHeap::new_region() {
     if (region != nullptr) {
         free_regions_ = region->next;
     } else {
-        region = static_cast<ManagedRegion *>(arena_.allocate(sizeof(ManagedRegion)));
+        region = static_cast<ManagedRegion *>(new_record(sizeof(ManagedRegion)));
         if (region == nullptr) return nullptr;
     }
     std::size_t resident = 0;

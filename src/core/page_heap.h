@@ -84,6 +84,7 @@ class PageHeap {
         std::size_t cut(std::size_t count);
     };
 
+    void *new_record(std::size_t bytes);
     Span *new_span(SpanKind kind, unsigned bitmap_words);
     void drop_span(Span *span);
     Span *run_from_region(std::size_t pages, SpanKind kind, unsigned bitmap_words);

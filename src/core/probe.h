@@ -102,6 +102,8 @@ concept WatchingProbe = Probe<P> &&
     {P::narrowed(watched, bytes)};
     // The program frees it. True: the probe keeps it out of reuse until it calls ReleaseKept.
     { P::watched_freed(state, watched, giving) } -> std::same_as<bool>;
+    // The kernel has no more memory: what the calling thread keeps is wanted back, by ReleaseKept.
+    {P::memory_short(state)};
     // What malloc_usable_size says.
     { P::usable_bytes(watched) } -> std::same_as<std::size_t>;
     // Somebody overwrote the header of a block while it was free; no free is going on.

@@ -71,6 +71,11 @@ void DiagProbe::thread_ending(ThreadState &thread) {
     thread.watcher.end(*thread.shard);
 }
 
+void DiagProbe::memory_short(ThreadState &thread) {
+    const Undisturbed undisturbed;
+    thread.watcher.release_all(*thread.shard);
+}
+
 void DiagProbe::thread_ended(ThreadState &thread) {
     const Undisturbed undisturbed;
     segment::CounterShard *shard = thread.shard;

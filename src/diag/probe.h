@@ -74,6 +74,7 @@ struct DiagProbe {
     static bool watched_freed(ThreadState &state, const Watched &watched, Giving giving) {
         return state.watcher.freed(*state.shard, watched, giving);
     }
+    static void memory_short(ThreadState &state);
     static std::size_t usable_bytes(const Watched &watched) { return Watcher::usable_bytes(watched); }
     static bool may_resize(const Watched &watched) { return Watcher::may_resize(watched); }
     static void resized(const Watched &watched, std::size_t bytes) { Watcher::resized(watched, bytes); }

@@ -445,8 +445,12 @@ void Watcher::refused(const Watched &watched, std::uintptr_t address) {
         note.set_told();
 }
 
-void Watcher::end(CounterShard &shard) {
+void Watcher::release_all(CounterShard &shard) {
     while (!quarantine_.empty()) release_oldest(shard);
+}
+
+void Watcher::end(CounterShard &shard) {
+    release_all(shard);
     quarantine_.release_memory();
     memo_.forget();
 }

@@ -39,7 +39,9 @@ class Watcher {
     // A bad free that was not: where it was of the block's own start, its header is what an audit would find again.
     static void refused(const Watched &watched, std::uintptr_t address);
 
-    // The thread ends: everything it kept goes back.
+    // Everything it kept goes back.
+    void release_all(segment::CounterShard &shard);
+    // The thread ends.
     void end(segment::CounterShard &shard);
 
     void restart_after_fork() {
