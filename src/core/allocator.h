@@ -218,7 +218,7 @@ bool Allocator<P>::start_thread(Cache &cache) {
         heap->shrinking[c] = false;
         heap->capacity[c] = kFirstCapacity < kMaxCached[c] ? kFirstCapacity : kMaxCached[c];
         cache.top[c] = heap->stacks[c].end();
-        cache.floor[c] = heap->stacks[c].end() - heap->capacity[c];
+        cache.lowest[c] = cache.floor[c] = heap->stacks[c].end() - heap->capacity[c];
     }
     cache.verifying = false;
     cache.heap = heap;
@@ -234,7 +234,7 @@ void Allocator<P>::end_thread(Cache &cache) {
     P::thread_ending(cache.probe);
     for (unsigned c = 0; c < size_classes::kCount; ++c) flush(cache, c, 0);
     P::thread_ended(cache.probe);
-    for (unsigned c = 0; c < size_classes::kCount; ++c) cache.top[c] = cache.floor[c] = nullptr;
+    for (unsigned c = 0; c < size_classes::kCount; ++c) cache.top[c] = cache.floor[c] = cache.lowest[c] = nullptr;
     Heap *heap = cache.heap;
     cache.heap = nullptr;
     cache.verifying = false;
@@ -262,8 +262,7 @@ void Allocator<P>::apply_mode(Cache &cache) {
         if (cache.verifying == wanted) return;
         cache.verifying = wanted;
         for (unsigned c = 0; c < size_classes::kCount; ++c)
-            cache.floor[c] =
-                wanted ? pointer_to<void *>(~std::uintptr_t{0}) : end_of(cache, c) - cache.heap->capacity[c];
+            cache.floor[c] = wanted ? pointer_to<void *>(~std::uintptr_t{0}) : cache.lowest[c];
     }
 }
 
@@ -404,7 +403,7 @@ void Allocator<P>::deallocate_slow(void *block, std::size_t size_class) {
         // Every free comes here where every free is verified: the rest of this function only when it has to.
         if (cache.verifying) [[likely]] {
             void **top = cache.top[size_class];
-            if (top > end_of(cache, size_class) - cache.heap->capacity[size_class] && genuine(block, size_class)) {
+            if (top > cache.lowest[size_class] && genuine(block, size_class)) {
                 push(cache, top, block, size_class);
                 P::freed(cache.probe, size_class);
                 return;
@@ -457,7 +456,8 @@ void Allocator<P>::set_capacity(Cache &cache, std::size_t size_class, unsigned b
     const unsigned most = kMaxCached[size_class];
     Heap &heap = *cache.heap;
     heap.capacity[size_class] = static_cast<std::uint16_t>(blocks < most ? blocks : most);
-    if (!cache.verifying) cache.floor[size_class] = end_of(cache, size_class) - heap.capacity[size_class];
+    cache.lowest[size_class] = end_of(cache, size_class) - heap.capacity[size_class];
+    if (!cache.verifying) cache.floor[size_class] = cache.lowest[size_class];
 }
 
 // The oldest blocks go home, the `keep` youngest stay. Returns how many spans that let go.
@@ -501,10 +501,11 @@ void Allocator<P>::report_misfits(Cache &cache, std::size_t size_class, const Mi
 // By the span's own metadata: start of a slot of that class that is in use.
 template <Probe P>
 bool Allocator<P>::genuine(void *block, std::size_t size_class) {
-    const Span *span = page_map.span_of(address_of(block));
-    std::uint32_t index = 0;
-    return span != nullptr && span->kind == SpanKind::small && span->size_class == size_class &&
-           span->slot_start(address_of(block), index) && index < span->carved && !span->marked_free(index);
+    const PageEntry page = page_map.page_of(address_of(block));
+    if (!page.is_small(size_class)) return false;
+    const Span *span = page.span();
+    const size_classes::SlotPlace place = size_classes::place_of(size_class, address_of(block) - span->first_slot());
+    return place.at_start && place.index < span->carved && !span->is_home(place.index);
 }
 
 // ---- frees off the fast path ----

@@ -39,10 +39,9 @@ Span *PageHeap::new_span(SpanKind kind, unsigned bitmap_words) {
     } else {
         span = static_cast<Span *>(arena_.allocate(sizeof(Span) + 2 * room * sizeof(std::uint64_t)));
         if (span == nullptr) return nullptr;
-        span->free_bits = reinterpret_cast<std::uint64_t *>(span + 1);
-        span->remote_bits = reinterpret_cast<std::atomic<std::uint64_t> *>(span->free_bits + room);
+        span->remote_bits = reinterpret_cast<std::atomic<std::uint64_t> *>(span->free_bits() + room);
     }
-    std::memset(static_cast<void *>(span->free_bits), 0, 2 * room * sizeof(std::uint64_t));
+    std::memset(static_cast<void *>(span->free_bits()), 0, 2 * room * sizeof(std::uint64_t));
     span->size_class = 0;
     span->in_partial = false;
     span->zeroed = span->watched = false;
@@ -69,26 +68,25 @@ void PageHeap::drop_span(Span *span) {
 
 Span *PageHeap::allocate_small(unsigned size_class) {
     LockGuard guard(lock_);
-    Span *span = run_from_region(size_classes::kSpanPages, SpanKind::small, words_for_class(size_class));
-    if (span != nullptr) {
-        span->size_class = static_cast<std::uint8_t>(size_class);
-        span->slots = size_classes::slots_in_span(size_class);
-    }
-    return span;
+    return span_from_region(size_classes::kSpanPages, SpanKind::small, size_class);
 }
 
 Span *PageHeap::allocate_run(std::size_t bytes) {
     const std::size_t pages = bytes / os::kPageBytes;
     LockGuard guard(lock_);
-    return pages <= kMaxRunPages ? run_from_region(pages, SpanKind::run, 0) : run_from_units(bytes);
+    return pages <= kMaxRunPages ? span_from_region(pages, SpanKind::run, 0) : run_from_units(bytes);
 }
 
-Span *PageHeap::run_from_region(std::size_t pages, SpanKind kind, unsigned bitmap_words) {
+Span *PageHeap::span_from_region(std::size_t pages, SpanKind kind, unsigned size_class) {
     const unsigned wanted = static_cast<unsigned>(pages);
     ManagedRegion *region = find_region(wanted);
     if (region == nullptr && (region = new_region()) == nullptr) return nullptr;
-    Span *span = new_span(kind, bitmap_words);
+    Span *span = new_span(kind, kind == SpanKind::small ? words_for_class(size_class) : 0);
     if (span == nullptr) return nullptr;
+    if (kind == SpanKind::small) {
+        span->size_class = static_cast<std::uint8_t>(size_class);
+        span->slots = size_classes::slots_in_span(size_class);
+    }
 
     // Resident pages first: they cost no fault, and fresh ones stay unborn.
     unsigned first = region->stale_pages >= wanted ? region->stale.find_run(wanted) : region->stale.kNone;
@@ -96,7 +94,7 @@ Span *PageHeap::run_from_region(std::size_t pages, SpanKind kind, unsigned bitma
     span->start = region->start + first * os::kPageBytes;
     span->bytes = wanted * os::kPageBytes;
     span->zeroed = take_pages(region, first, wanted);
-    for (unsigned i = 0; i < wanted; ++i) region->span_of_page[first + i].store(span, std::memory_order_release);
+    region->give(first, wanted, PageEntry::of(span));
     gauges_.block_bytes += span->bytes;
     decay(false);
     changed();
@@ -164,7 +162,7 @@ bool PageHeap::grow_in_place(Span *span, std::size_t bytes) {
         const unsigned more = static_cast<unsigned>((bytes - span->bytes) / os::kPageBytes);
         if (end + more > kPagesInUnit || region->free.count_in(end, more) != more) return false;
         take_pages(region, end, more);
-        for (unsigned i = 0; i < more; ++i) region->span_of_page[end + i].store(span, std::memory_order_release);
+        region->give(end, more, PageEntry::of(span));
     } else {
         if (span->bytes > kDirectBytes || bytes > kDirectBytes) return false;
         const std::size_t have = units_for(span->bytes), want = units_for(bytes);
@@ -214,7 +212,7 @@ bool PageHeap::take_pages(ManagedRegion *region, unsigned first, unsigned pages)
 }
 
 void PageHeap::give_pages(ManagedRegion *region, unsigned first, unsigned pages) {
-    for (unsigned i = 0; i < pages; ++i) region->span_of_page[first + i].store(nullptr, std::memory_order_release);
+    region->give(first, pages, {0});
     region->free.set(first, pages);
     region->stale.set(first, pages);
     region->free_pages += pages;

@@ -86,7 +86,7 @@ class PageHeap {
 
     Span *new_span(SpanKind kind, unsigned bitmap_words);
     void drop_span(Span *span);
-    Span *run_from_region(std::size_t pages, SpanKind kind, unsigned bitmap_words);
+    Span *span_from_region(std::size_t pages, SpanKind kind, unsigned size_class);
     Span *run_from_units(std::size_t bytes);
     bool take_pages(ManagedRegion *region, unsigned first, unsigned pages);
     void give_pages(ManagedRegion *region, unsigned first, unsigned pages);

@@ -37,6 +37,9 @@ constexpr std::uint32_t kMostUnseen = 4096;
 
 constexpr std::uint32_t kNever = 1u << 30;
 
+// Samples of a thread before it is worth the unwinder's cache.
+constexpr std::uint32_t kFewWalks = 8;
+
 std::size_t block_bytes(const Watched &watched) { return watched.large ? watched.room : watched.room + 1; }
 
 std::uint64_t asked_bytes(const Watched &watched, const Note &note) {
@@ -86,7 +89,10 @@ ReleaseKept Watcher::release_kept = nullptr;
 #endif
     const Undisturbed undisturbed;
     backtrace::Trace trace;
-    backtrace::capture(trace, state.options.stack_depth);
+    const bool often = watches_all_ || walks_ >= kFewWalks;
+    if (!often) ++walks_;
+    backtrace::capture(trace, state.options.stack_depth,
+                       often ? backtrace::Pace::fast : backtrace::Pace::step_by_step);
     if (trace.frames == 0) return 0;
     ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
     const StackId id = state.stacks.intern(trace.pc, trace.frames, state.modules);

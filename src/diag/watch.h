@@ -80,6 +80,7 @@ class Watcher {
     std::uint32_t look_up_after_ = 1;
     std::uint64_t looked_up_ms_ = 0;
     bool watches_all_ = false;
+    std::uint32_t walks_ = 0;           // that were done step by step
     std::uint32_t pending_weight_ = 0;  // of the block that plan has chosen and watched will get
     bool pending_fill_ = false;
     Quarantine quarantine_;
