@@ -11,7 +11,6 @@
 
 #include "commands/command.h"
 #include "commands/launch.h"
-#include "version.h"
 
 namespace hakmem {
 namespace {
@@ -42,23 +41,11 @@ int end_of_options(int argc, char **argv) {
 }
 
 int run(int argc, char **argv) {
-    CLI::App app{"Tells who corrupted the heap: runs programs under the diagnostic allocator and shows what it found.",
-                 "hakmem"};
-    app.set_version_flag("--version", "hakmem " HAKMEM_VERSION);
-    app.require_subcommand(1);
-    app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // the last one counts
+    CLI::App app(kSummary, "hakmem");
     CommandLine line{app, {}, {}};
     const int end = end_of_options(argc, argv);
     if (end < argc) line.command.assign(argv + end + 1, argv + argc);
-    add_run(line);
-    add_exporter(line);
-    add_incidents(line);
-    add_ps(line);
-    add_set(line);
-    add_inspect(line);
-    add_options(line);
-    add_audit(line);
-    add_not_built(line);
+    add_all(line);
     try {
         app.parse(end, argv);
         return line.action();

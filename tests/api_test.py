@@ -131,6 +131,17 @@ class Many(Server):
         self.assertEqual(self.get("/api/v1/groups?offset=1000000000")["groups"], [])
         self.assertEqual(len(self.get("/api/v1/incidents?brief=1&limit=10000")), INCIDENTS)
 
+    def test_latest_incident_is_a_link(self):
+        """What alerts link to: by process and kind it leads to the newest incident's page."""
+        for query in ("", "kind=double_free", "process=service-3", "process=service-3&kind=header_overwritten"):
+            newest = self.get(f"/api/v1/incidents?brief=1&limit=1&{query}")[0]
+            status, headers, _ = self.request(f"/incidents/latest?{query}")
+            self.assertEqual((status, headers["Location"]), (302, f"/incidents/{newest['id']}"), query)
+            self.assertEqual(headers["Cache-Control"], "no-store")
+        self.assertEqual(self.request("/incidents/latest?process=nobody")[1]["Location"], "/")
+        for query in ("kind=nothing", "limit=1", "nothing=1", "since=yesterday", "kind=double_free&kind=size_mismatch"):
+            self.assert_error(f"/incidents/latest?{query}", 400)
+
     def test_hostile_names_are_json_strings(self):
         """What the page shows as text arrives as data: escaping it is nobody's business but the page's."""
         group = self.get("/api/v1/groups?limit=1")["groups"][0]

@@ -39,6 +39,12 @@ struct CommandLine {
     std::vector<std::string> command;  // what stands behind `--`
 };
 
+inline constexpr const char *kSummary =
+    "Tells who corrupted the heap: runs programs under the diagnostic allocator and shows what it found.";
+
+// Everything below at once: the command line that main() parses and that the reference is made from.
+void add_all(CommandLine &line);
+
 void add_run(CommandLine &line);
 void add_exporter(CommandLine &line);
 void add_incidents(CommandLine &line);

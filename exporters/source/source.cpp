@@ -9,6 +9,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "process/privilege.h"
 #include "text/text.h"
 
 namespace hakmem {
@@ -113,6 +114,7 @@ SourceLines read_source(const std::string &path, unsigned line, unsigned context
     if (line == 0) return refuse("the debug information names no line");
     if (path.empty() || path[0] != '/' || path.find('\0') != std::string::npos)
         return refuse("the debug information names no absolute path");
+    const UserRightsOnly rights;
     const File file(path);
     if (file.fd() < 0) return refuse(std::string("the source file cannot be read: ") + std::strerror(errno));
     struct stat info {};

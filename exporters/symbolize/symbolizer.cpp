@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "process/privilege.h"
 #include "symbolize/demangle.h"
 #include "text/text.h"
 
@@ -197,6 +198,7 @@ Symbolizer::ModuleFile &Symbolizer::open(const segment::Module &module) {
 }
 
 Stack Symbolizer::symbolize(const segment::Frames &frames, const segment::Snapshot &snapshot, bool first_is_exact) {
+    const UserRightsOnly rights;
     Stack stack;
     for (std::size_t i = 0; i < frames.size(); ++i) {
         Frame frame;

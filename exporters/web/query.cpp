@@ -73,7 +73,7 @@ Parameter flag_parameter(const char *name, bool &into) {
             }};
 }
 
-std::vector<Parameter> filter_parameters(IncidentFilter &filter) {
+std::vector<Parameter> selection_parameters(IncidentFilter &filter) {
     return {
         {"process",
          [&filter](const std::string &value) -> std::string {
@@ -95,9 +95,14 @@ std::vector<Parameter> filter_parameters(IncidentFilter &filter) {
          }},
         time_parameter("since", filter.since_ns),
         time_parameter("until", filter.until_ns),
-        number_parameter("limit", 1, kMaxLimit, filter.limit),
-        number_parameter("offset", 0, kMaxOffset, filter.offset),
     };
+}
+
+std::vector<Parameter> filter_parameters(IncidentFilter &filter) {
+    std::vector<Parameter> all = selection_parameters(filter);
+    all.push_back(number_parameter("limit", 1, kMaxLimit, filter.limit));
+    all.push_back(number_parameter("offset", 0, kMaxOffset, filter.offset));
+    return all;
 }
 
 }  // namespace hakmem

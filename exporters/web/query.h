@@ -29,7 +29,9 @@ Parameter time_parameter(const char *name, std::optional<std::uint64_t> &into);
 // 1 or 0.
 Parameter flag_parameter(const char *name, bool &into);
 
-// process, kind, fingerprint, since, until, limit, offset.
+// process, kind, fingerprint, since, until.
+std::vector<Parameter> selection_parameters(IncidentFilter &filter);
+// These, and limit and offset.
 std::vector<Parameter> filter_parameters(IncidentFilter &filter);
 
 // 16 hexadecimal digits: what a fingerprint is and what an incident's id is.

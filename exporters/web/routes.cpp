@@ -115,6 +115,7 @@ WebResponse Routes::answer(const WebRequest &request) {
         if (path == "/-/healthy") return {200, kText, "healthy\n", {}};
         if (path == "/-/ready") return {200, kText, "ready\n", {}};
         if (path == "/debug/pprof/heap") return pprof(request);
+        if (path == "/incidents/latest") return latest_incident(request);
         if (path.starts_with(kApiPrefix)) return api(path, request);
         return file(path, request);
     } catch (const StoreError &error) {
@@ -240,6 +241,19 @@ std::optional<std::string> Routes::find_incident(const std::string &id, WebRespo
     else
         error = json_error(404, matches > 1 ? "more than one incident's id begins so" : "no such incident");
     return std::nullopt;
+}
+
+// Where an alert leads, which knows the process and the kind but no id.
+WebResponse Routes::latest_incident(const WebRequest &request) {
+    IncidentFilter filter;
+    if (const std::string error = parse_query(request.query, selection_parameters(filter)); !error.empty())
+        return json_error(400, error);
+    filter.limit = 1;
+    ingest_.catch_up(kCatchUp);
+    const std::vector<IncidentSummary> latest = store_.summaries(filter);
+    // What has expired from the store is no error to whoever follows an old link.
+    const std::string target = latest.empty() ? "/" : "/incidents/" + latest.front().id;
+    return {302, kText, "see " + target + "\n", {{"Location", target}}};
 }
 
 WebResponse Routes::incident(const std::string &id) {

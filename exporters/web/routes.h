@@ -49,6 +49,7 @@ class Routes {
     WebResponse heap(const std::string &pid);
     WebResponse incidents(const WebRequest &request);
     WebResponse groups(const WebRequest &request);
+    WebResponse latest_incident(const WebRequest &request);
     WebResponse incident(const std::string &id);
     WebResponse source(const std::string &id, const WebRequest &request);
     WebResponse service_discovery(const WebRequest &request);

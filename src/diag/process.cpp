@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/auxv.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -69,7 +70,7 @@ void executable(char *buffer, std::size_t capacity) {
     buffer[length > 0 ? length : 0] = '\0';
     if (length > 0) return;
     // Without /proc: as it was called.
-    if (const auto *called = reinterpret_cast<const char *>(getauxval(AT_EXECFN))) {
+    if (const char *called = called_as()) {
         const std::size_t used = strnlen(called, capacity - 1);
         std::memcpy(buffer, called, used);
         buffer[used] = '\0';
@@ -80,6 +81,23 @@ const char *base_name(const char *path) {
     const char *slash = std::strrchr(path, '/');
     return slash != nullptr ? slash + 1 : path;
 }
+
+const char *name(const char *called, const char *executable) {
+    const char *of_file = base_name(executable);
+    if (called == nullptr) return of_file;
+    // Links whose own names say nothing: an exec of oneself, a program that was run by its descriptor.
+    constexpr const char *kLinkFolders[] = {"/proc/", "/dev/fd/"};
+    for (const char *folder : kLinkFolders)
+        if (std::strncmp(called, folder, std::strlen(folder)) == 0) return of_file;
+    const char *of_call = base_name(called);
+    struct stat by_call {
+    }, by_kernel{};
+    const bool same = *of_call != '\0' && stat(called, &by_call) == 0 && stat("/proc/self/exe", &by_kernel) == 0 &&
+                      by_call.st_dev == by_kernel.st_dev && by_call.st_ino == by_kernel.st_ino;
+    return same ? of_call : of_file;
+}
+
+const char *called_as() { return reinterpret_cast<const char *>(getauxval(AT_EXECFN)); }
 
 std::uint64_t realtime_ns() {
     timespec now{};

@@ -28,6 +28,13 @@ void executable(char *buffer, std::size_t capacity);
 
 const char *base_name(const char *path);
 
+// The path that exec was called with; null if unknown. Of a script it is the script's.
+const char *called_as();
+
+// What users know the program by: the base name of the path it was called by where that is its executable, be it
+// through a link, as redis-server is one to redis-check-rdb; else the executable's. A script is its interpreter.
+const char *name(const char *called, const char *executable);
+
 std::uint64_t realtime_ns();
 
 pid_t thread_id();

@@ -131,7 +131,8 @@ void start_state(const SlotBytes &slot_bytes) {
     copy_text(header.version_text, HAKMEM_VERSION);
     process::executable(header.exe, sizeof header.exe);
     const char *label = process::variable(environment, "HAKMEM_PROCESS");
-    copy_text(header.process, label != nullptr && *label != '\0' ? label : process::base_name(header.exe));
+    copy_text(header.process,
+              label != nullptr && *label != '\0' ? label : process::name(process::called_as(), header.exe));
     start_records();
     start_tables();
     publish_segment(state.segment);

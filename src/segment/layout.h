@@ -130,7 +130,7 @@ struct Header {
     alignas(64) Control control;
     std::uint32_t slot_bytes[kSizeClasses];  // slot size of each class
     char version_text[32];                   // of the library
-    char process[64];                        // NUL-terminated: HAKMEM_PROCESS or the executable's base name
+    char process[64];                        // NUL-terminated: HAKMEM_PROCESS or the name that the program was run by
     char exe[1024];                          // NUL-terminated path of the executable
 };
 static_assert(sizeof(Header) <= 4096);

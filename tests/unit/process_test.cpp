@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "diag/safe_read.h"
+#include "temporary_directory.h"
 
 #include <sys/mman.h>
 
@@ -81,6 +82,24 @@ TEST(Process, TheExecutableIsCutToTheBuffer) {
     char cut[5];
     process::executable(cut, sizeof cut);
     EXPECT_EQ(std::string(cut), std::string(path, 4));
+}
+
+TEST(Process, IsKnownByTheNameThatItWasCalledBy) {
+    char self[1024];
+    process::executable(self, sizeof self);
+    const TemporaryDirectory folder;
+    const std::string link = folder / "service", other = folder / "other";
+    ASSERT_EQ(symlink(self, link.c_str()), 0);
+    ASSERT_EQ(symlink("/bin/sh", other.c_str()), 0);
+    EXPECT_STREQ(process::name(self, self), "process_test");
+    EXPECT_STREQ(process::name(link.c_str(), self), "service");
+    // Not this executable: a script, a file that was replaced or is gone, nothing at all.
+    EXPECT_STREQ(process::name(other.c_str(), self), "process_test");
+    EXPECT_STREQ(process::name("/nonexistent/name", self), "process_test");
+    EXPECT_STREQ(process::name("", self), "process_test");
+    EXPECT_STREQ(process::name(nullptr, self), "process_test");
+    // The link of a process to its own program.
+    EXPECT_STREQ(process::name("/proc/self/exe", self), "process_test");
 }
 
 class TwoPages : public ::testing::Test {
