@@ -126,6 +126,14 @@ Span *PageHeap::run_from_units(std::size_t bytes) {
     span->zeroed = resident == 0;
     page_map.set(start, units, address_of(span) | PageMap::Entry::kSpan);
     gauges_.block_bytes += bytes;
+    if (bytes > largest_run_bytes_ + largest_run_bytes_ / 4) {
+        // A buffer that grows by moving to ever larger blocks leaves too small ones behind: they pay for it. What isn't
+        // larger than all before may come again, and finds what it left.
+        largest_run_bytes_ = bytes;
+        const std::size_t fresh = bytes > resident ? bytes - resident : 0;
+        const std::size_t stale = gauges_.resident_free_bytes;
+        discard_down_to(stale > fresh ? stale - fresh : 0);
+    }
     decay(false);
     changed();
     return span;
@@ -465,16 +473,36 @@ void PageHeap::discard_region(ManagedRegion *region) {
     region->stale_pages = 0;
 }
 
-bool PageHeap::discard_extent(std::size_t index) {
-    const Extent extent = extents_[index];
-    if (!os::discard(pointer_to(extent.start), extent.units * kUnitBytes)) {
-        extents_[index].since_ms = os::coarse_milliseconds();
+bool PageHeap::discard_extent(std::size_t index, std::size_t units) {
+    Extent &extent = extents_[index];
+    const std::uintptr_t start = extent.start;
+    if (!os::discard(pointer_to(start), units * kUnitBytes)) {
+        extent.since_ms = os::coarse_milliseconds();
         return false;
     }
-    gauges_.resident_free_bytes -= extent.resident;
-    remove_extent(index);
-    insert_extent(extent.start, extent.units, 0, 0);
+    gauges_.resident_free_bytes -= extent.cut(units);
+    if (extent.units == 0) remove_extent(index);
+    insert_extent(start, units, 0, 0);
     return true;
+}
+
+// Gives back until `left` bytes of free memory are resident: of the largest extents first, which are the fewest calls,
+// then of regions by age.
+void PageHeap::discard_down_to(std::size_t left) {
+    for (std::size_t before = 0; gauges_.resident_free_bytes > left;) {
+        if (before == gauges_.resident_free_bytes) break;  // the kernel refuses
+        before = gauges_.resident_free_bytes;
+        std::size_t best = extent_count_;
+        for (std::size_t i = 0; i < extent_count_; ++i)
+            if (extents_[i].stale() && (best == extent_count_ || extents_[i].resident > extents_[best].resident))
+                best = i;
+        if (best != extent_count_) {
+            const std::size_t wanted = units_for(before - left);
+            discard_extent(best, wanted < extents_[best].units ? wanted : extents_[best].units);
+        } else if (stale_head_ != nullptr) {
+            discard_region(stale_head_);
+        }
+    }
 }
 
 std::size_t PageHeap::resident_cap() const {
@@ -494,7 +522,7 @@ void PageHeap::decay(bool everything) {
 
     const auto due = [&](std::uint64_t since_ms) { return everything || since_ms + kDecayMs <= now; };
     for (std::size_t i = 0; i < extent_count_;) {
-        if (extents_[i].stale() && due(extents_[i].since_ms) && discard_extent(i))
+        if (extents_[i].stale() && due(extents_[i].since_ms) && discard_extent(i, extents_[i].units))
             i = 0;
         else
             ++i;
@@ -505,21 +533,8 @@ void PageHeap::decay(bool everything) {
         if (was_last) break;
     }
 
-    // Over the cap: the largest extents first, which are the fewest calls, then regions by age, down to three quarters
-    // so that the next free does not come back here at once.
-    if (gauges_.resident_free_bytes <= cap) return;
-    for (std::size_t before = 0; gauges_.resident_free_bytes > cap / 4 * 3;) {
-        if (before == gauges_.resident_free_bytes) break;  // the kernel refuses
-        before = gauges_.resident_free_bytes;
-        std::size_t best = extent_count_;
-        for (std::size_t i = 0; i < extent_count_; ++i)
-            if (extents_[i].stale() && (best == extent_count_ || extents_[i].resident > extents_[best].resident))
-                best = i;
-        if (best != extent_count_)
-            discard_extent(best);
-        else if (stale_head_ != nullptr)
-            discard_region(stale_head_);
-    }
+    // Down to three quarters, so that the next free does not come back here at once.
+    if (gauges_.resident_free_bytes > cap) discard_down_to(cap / 4 * 3);
 }
 
 bool PageHeap::discard_all() {
