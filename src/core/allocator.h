@@ -138,6 +138,7 @@ class Allocator {
                                                   bool *zeroed = nullptr);
     [[gnu::noinline, gnu::cold]] static void deallocate_page_aligned(void *block, Giving giving);
     [[gnu::noinline]] static void deallocate_other(void *block, std::uint32_t header, Giving giving);
+    [[gnu::noinline]] static void deallocate_rest(void *block, std::uint32_t header, Giving giving);
     [[gnu::noinline]] static void deallocate_slow(void *block, std::size_t size_class);
     [[gnu::noinline, gnu::cold]] static void deallocate_slower(void *block, std::size_t size_class);
     [[gnu::noinline, gnu::cold]] static bool handle_bad_free(void *block);
@@ -145,6 +146,7 @@ class Allocator {
     static void *pop(Cache &cache, std::size_t size_class);
     static bool refill(Cache &cache, std::size_t size_class);
     static void deallocate_small(void *block, std::size_t size_class);
+    static bool deallocate_aligned(void *block);
     static void deallocate_watched(void *user, void *block, std::size_t size_class, Giving giving);
     static void deallocate_run(void *block, Span *span, Giving giving);
     static unsigned flush(Cache &cache, std::size_t size_class, unsigned keep);
@@ -224,7 +226,7 @@ bool Allocator<P>::start_thread(Cache &cache) {
         heap->shrinking[c] = false;
         heap->capacity[c] = kFirstCapacity < kMaxCached[c] ? kFirstCapacity : kMaxCached[c];
         cache.top[c] = heap->stacks[c].end();
-        cache.floor[c] = heap->stacks[c].end() - heap->capacity[c];
+        cache.lowest[c] = cache.floor[c] = heap->stacks[c].end() - heap->capacity[c];
     }
     cache.verifying = false;
     cache.heap = heap;
@@ -240,7 +242,7 @@ void Allocator<P>::end_thread(Cache &cache) {
     P::thread_ending(cache.probe);
     for (unsigned c = 0; c < size_classes::kCount; ++c) flush(cache, c, 0);
     P::thread_ended(cache.probe);
-    for (unsigned c = 0; c < size_classes::kCount; ++c) cache.top[c] = cache.floor[c] = nullptr;
+    for (unsigned c = 0; c < size_classes::kCount; ++c) cache.top[c] = cache.floor[c] = cache.lowest[c] = nullptr;
     Heap *heap = cache.heap;
     cache.heap = nullptr;
     cache.verifying = false;
@@ -268,8 +270,7 @@ void Allocator<P>::apply_mode(Cache &cache) {
         if (cache.verifying == wanted) return;
         cache.verifying = wanted;
         for (unsigned c = 0; c < size_classes::kCount; ++c)
-            cache.floor[c] =
-                wanted ? pointer_to<void *>(~std::uintptr_t{0}) : end_of(cache, c) - cache.heap->capacity[c];
+            cache.floor[c] = wanted ? pointer_to<void *>(~std::uintptr_t{0}) : cache.lowest[c];
     }
 }
 
@@ -426,7 +427,7 @@ void Allocator<P>::deallocate_slow(void *block, std::size_t size_class) {
         // Every free comes here where every free is verified: the rest of this function only when it has to.
         if (cache.verifying) [[likely]] {
             void **top = cache.top[size_class];
-            if (top > end_of(cache, size_class) - cache.heap->capacity[size_class] && genuine(block, size_class)) {
+            if (top > cache.lowest[size_class] && genuine(block, size_class)) {
                 push(cache, top, block, size_class);
                 P::freed(cache.probe, size_class);
                 return;
@@ -479,7 +480,8 @@ void Allocator<P>::set_capacity(Cache &cache, std::size_t size_class, unsigned b
     const unsigned most = kMaxCached[size_class];
     Heap &heap = *cache.heap;
     heap.capacity[size_class] = static_cast<std::uint16_t>(blocks < most ? blocks : most);
-    if (!cache.verifying) cache.floor[size_class] = end_of(cache, size_class) - heap.capacity[size_class];
+    cache.lowest[size_class] = end_of(cache, size_class) - heap.capacity[size_class];
+    if (!cache.verifying) cache.floor[size_class] = cache.lowest[size_class];
 }
 
 // The oldest blocks go home, the `keep` youngest stay. Returns how many spans that let go.
@@ -523,10 +525,11 @@ void Allocator<P>::report_misfits(Cache &cache, std::size_t size_class, const Mi
 // By the span's own metadata: start of a slot of that class that is in use.
 template <Probe P>
 bool Allocator<P>::genuine(void *block, std::size_t size_class) {
-    const Span *span = page_map.span_of(address_of(block));
-    std::uint32_t index = 0;
-    return span != nullptr && span->kind == SpanKind::small && span->size_class == size_class &&
-           span->slot_start(address_of(block), index) && index < span->carved && !span->marked_free(index);
+    const PageEntry page = page_map.page_of(address_of(block));
+    if (!page.is_small(size_class)) return false;
+    const Span *span = page.span();
+    const size_classes::SlotPlace place = size_classes::place_of(size_class, address_of(block) - span->first_slot());
+    return place.at_start && place.index < span->carved && !span->is_home(place.index);
 }
 
 // ---- frees off the fast path ----
@@ -574,6 +577,11 @@ typename Allocator<P>::Large Allocator<P>::large_header(void *block) {
 
 template <Probe P>
 void Allocator<P>::deallocate_other(void *block, std::uint32_t header, Giving giving) {
+    if (header != BlockHeader::kAligned || !deallocate_aligned(block)) deallocate_rest(block, header, giving);
+}
+
+template <Probe P>
+void Allocator<P>::deallocate_rest(void *block, std::uint32_t header, Giving giving) {
     KeepErrno keep;
     Cache &cache = cache_;
     AfterEnd after{cache, cache.ended};
@@ -635,6 +643,28 @@ void Allocator<P>::deallocate_other(void *block, std::uint32_t header, Giving gi
         }
     }
     handle_bad_free(block);
+}
+
+// A small block behind a 16-byte header that leads back to its slot. False where anything isn't as nearly always: then
+// nothing has been done.
+template <Probe P>
+bool Allocator<P>::deallocate_aligned(void *block) {
+    if ((address_of(block) & (os::kPageBytes - 1)) < BlockHeader::kBytes) return false;
+    const BlockHeader block_header = BlockHeader::load(block);
+    if (!block_header.valid_for(block) || block_header.marker != BlockHeader::kAligned) return false;
+    void *slot = static_cast<char *>(block) - block_header.value;
+    const std::size_t size_class = header_byte::live_class(header_byte::load(slot));
+    if (size_class >= size_classes::kCount) return false;
+    Cache &cache = cache_;
+    void **top = cache.top[size_class];
+    if (top <= cache.lowest[size_class]) return false;
+    // The keyed checksum vouches for the way here; what is left to doubt, production finds out at flush.
+    if (cache.verifying && !genuine(slot, size_class)) return false;
+    BlockHeader::store(block, block_header.value, BlockHeader::kFreedAligned);
+    push(cache, top, slot, size_class);
+    P::freed_by_header16(cache.probe);
+    P::freed(cache.probe, size_class);
+    return true;
 }
 
 // A watched slot. The probe looks at it first, and may keep it out of reuse for a while.

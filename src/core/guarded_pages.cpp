@@ -39,7 +39,7 @@ Span *GuardedPages::place_in(Pool *pool, unsigned pages) {
         return nullptr;
     }
     pool->free.clear(first, whole);
-    for (unsigned i = 0; i < whole; ++i) pool->span_of_page[first + i].store(span, std::memory_order_release);
+    pool->give(first, whole, PageEntry::of(span));
     next_page_ = first + whole < kPagesInUnit ? first + whole : 1;
     return span;
 }
@@ -75,7 +75,7 @@ void GuardedPages::recycle(Span *span) {
     auto *pool = static_cast<Pool *>(page_map.find(span->start).region());
     const auto first = static_cast<unsigned>((span->start - pool->start) / os::kPageBytes);
     const auto whole = static_cast<unsigned>(span->bytes / os::kPageBytes) + 1;
-    for (unsigned i = 0; i < whole; ++i) pool->span_of_page[first + i].store(nullptr, std::memory_order_release);
+    pool->give(first, whole, {0});
     pool->free.set(first, whole);
     span->kind = SpanKind::unused;
     span->all.next = unused_spans_;
@@ -88,7 +88,7 @@ Span *GuardedPages::accused(std::uintptr_t address) {
     if (!entry.is_region()) return nullptr;
     const Region *pool = entry.region();
     const auto guarded_on = [&](unsigned page) -> Span * {
-        Span *span = page < kPagesInUnit ? pool->span_of_page[page].load(std::memory_order_acquire) : nullptr;
+        Span *span = page < kPagesInUnit ? pool->page(page).span() : nullptr;
         return span != nullptr && span->kind == SpanKind::guarded ? span : nullptr;
     };
     const auto page = static_cast<unsigned>((address - pool->start) / os::kPageBytes);

@@ -19,14 +19,14 @@ unsigned Heap::take_from(Span *span, void **to, unsigned wanted) {
     unsigned taken = 0;
     if (span->free_count != 0) {
         for (std::uint32_t word = 0; word < span->words && taken < wanted; ++word) {
-            std::uint64_t bits = span->free_bits[word];
+            std::uint64_t bits = span->free_bits()[word];
             if (bits == 0) continue;
             while (bits != 0 && taken < wanted) {
                 const unsigned bit = static_cast<unsigned>(std::countr_zero(bits));
                 bits &= bits - 1;
                 to[taken++] = pointer_to(span->slot(word * 64 + bit));
             }
-            span->free_bits[word] = bits;
+            span->free_bits()[word] = bits;
         }
         span->free_count -= taken;
     }
@@ -134,8 +134,8 @@ unsigned Heap::give(unsigned size_class, void *const *blocks, unsigned count, Mi
         const std::uint32_t word = index / 64;
         const std::uint64_t mask = std::uint64_t{1} << (index % 64);
         if (span->owner.load(std::memory_order_relaxed) == this) [[likely]] {
-            if ((span->free_bits[word] & mask) != 0) continue;  // free twice behind a repaired header: keep one
-            span->free_bits[word] |= mask;
+            if ((span->free_bits()[word] & mask) != 0) continue;  // free twice behind a repaired header: keep one
+            span->free_bits()[word] |= mask;
             ++span->free_count;
             let_go += after_gain(span);
         } else {
@@ -225,8 +225,8 @@ void Heap::merge_remote(Span *span) {
     for (std::uint32_t word = 0; word < span->words; ++word) {
         if (span->remote_bits[word].load(std::memory_order_seq_cst) == 0) continue;
         const std::uint64_t bits = span->remote_bits[word].exchange(0, std::memory_order_acquire);
-        gained += static_cast<std::uint32_t>(std::popcount(bits & ~span->free_bits[word]));
-        span->free_bits[word] |= bits;
+        gained += static_cast<std::uint32_t>(std::popcount(bits & ~span->free_bits()[word]));
+        span->free_bits()[word] |= bits;
         span->remote_count.fetch_sub(static_cast<std::uint32_t>(std::popcount(bits)), std::memory_order_relaxed);
     }
     span->free_count += gained;

@@ -52,10 +52,9 @@ Span *PageHeap::new_span(SpanKind kind, unsigned bitmap_words) {
     } else {
         span = static_cast<Span *>(new_record(sizeof(Span) + 2 * room * sizeof(std::uint64_t)));
         if (span == nullptr) return nullptr;
-        span->free_bits = reinterpret_cast<std::uint64_t *>(span + 1);
-        span->remote_bits = reinterpret_cast<std::atomic<std::uint64_t> *>(span->free_bits + room);
+        span->remote_bits = reinterpret_cast<std::atomic<std::uint64_t> *>(span->free_bits() + room);
     }
-    std::memset(static_cast<void *>(span->free_bits), 0, 2 * room * sizeof(std::uint64_t));
+    std::memset(static_cast<void *>(span->free_bits()), 0, 2 * room * sizeof(std::uint64_t));
     span->size_class = 0;
     span->in_partial = false;
     span->zeroed = span->watched = false;
@@ -82,26 +81,25 @@ void PageHeap::drop_span(Span *span) {
 
 Span *PageHeap::allocate_small(unsigned size_class) {
     LockGuard guard(lock_);
-    Span *span = run_from_region(size_classes::kSpanPages, SpanKind::small, words_for_class(size_class));
-    if (span != nullptr) {
-        span->size_class = static_cast<std::uint8_t>(size_class);
-        span->slots = size_classes::slots_in_span(size_class);
-    }
-    return span;
+    return span_from_region(size_classes::kSpanPages, SpanKind::small, size_class);
 }
 
 Span *PageHeap::allocate_run(std::size_t bytes) {
     const std::size_t pages = bytes / os::kPageBytes;
     LockGuard guard(lock_);
-    return pages <= kMaxRunPages ? run_from_region(pages, SpanKind::run, 0) : run_from_units(bytes);
+    return pages <= kMaxRunPages ? span_from_region(pages, SpanKind::run, 0) : run_from_units(bytes);
 }
 
-Span *PageHeap::run_from_region(std::size_t pages, SpanKind kind, unsigned bitmap_words) {
+Span *PageHeap::span_from_region(std::size_t pages, SpanKind kind, unsigned size_class) {
     const unsigned wanted = static_cast<unsigned>(pages);
     ManagedRegion *region = find_region(wanted);
     if (region == nullptr && (region = new_region()) == nullptr) return nullptr;
-    Span *span = new_span(kind, bitmap_words);
+    Span *span = new_span(kind, kind == SpanKind::small ? words_for_class(size_class) : 0);
     if (span == nullptr) return nullptr;
+    if (kind == SpanKind::small) {
+        span->size_class = static_cast<std::uint8_t>(size_class);
+        span->slots = size_classes::slots_in_span(size_class);
+    }
 
     // Resident pages first: they cost no fault, and fresh ones stay unborn.
     unsigned first = region->stale_pages >= wanted ? region->stale.find_run(wanted) : region->stale.kNone;
@@ -109,7 +107,7 @@ Span *PageHeap::run_from_region(std::size_t pages, SpanKind kind, unsigned bitma
     span->start = region->start + first * os::kPageBytes;
     span->bytes = wanted * os::kPageBytes;
     span->zeroed = take_pages(region, first, wanted);
-    for (unsigned i = 0; i < wanted; ++i) region->span_of_page[first + i].store(span, std::memory_order_release);
+    region->give(first, wanted, PageEntry::of(span));
     gauges_.block_bytes += span->bytes;
     decay(false);
     changed();
@@ -141,6 +139,14 @@ Span *PageHeap::run_from_units(std::size_t bytes) {
     span->zeroed = resident == 0;
     page_map.set(start, units, address_of(span) | PageMap::Entry::kSpan);
     gauges_.block_bytes += bytes;
+    if (bytes > largest_run_bytes_ + largest_run_bytes_ / 4) {
+        // A buffer that grows by moving to ever larger blocks leaves too small ones behind: they pay for it. What isn't
+        // larger than all before may come again, and finds what it left.
+        largest_run_bytes_ = bytes;
+        const std::size_t fresh = bytes > resident ? bytes - resident : 0;
+        const std::size_t stale = gauges_.resident_free_bytes;
+        discard_down_to(stale > fresh ? stale - fresh : 0);
+    }
     decay(false);
     changed();
     return span;
@@ -178,7 +184,7 @@ bool PageHeap::grow_in_place(Span *span, std::size_t bytes) {
         const unsigned more = static_cast<unsigned>((bytes - span->bytes) / os::kPageBytes);
         if (region->free.count_in(end, more) != more) return false;
         take_pages(region, end, more);
-        for (unsigned i = 0; i < more; ++i) region->span_of_page[end + i].store(span, std::memory_order_release);
+        region->give(end, more, PageEntry::of(span));
     } else {
         if (span->bytes > kDirectBytes || bytes > kDirectBytes) return false;
         const std::size_t have = units_for(span->bytes), want = units_for(bytes);
@@ -228,7 +234,7 @@ bool PageHeap::take_pages(ManagedRegion *region, unsigned first, unsigned pages)
 }
 
 void PageHeap::give_pages(ManagedRegion *region, unsigned first, unsigned pages) {
-    for (unsigned i = 0; i < pages; ++i) region->span_of_page[first + i].store(nullptr, std::memory_order_release);
+    region->give(first, pages, {0});
     region->free.set(first, pages);
     region->stale.set(first, pages);
     region->free_pages += pages;
@@ -481,16 +487,36 @@ void PageHeap::discard_region(ManagedRegion *region) {
     region->stale_pages = 0;
 }
 
-bool PageHeap::discard_extent(std::size_t index) {
-    const Extent extent = extents_[index];
-    if (!os::discard(pointer_to(extent.start), extent.units * kUnitBytes)) {
-        extents_[index].since_ms = os::coarse_milliseconds();
+bool PageHeap::discard_extent(std::size_t index, std::size_t units) {
+    Extent &extent = extents_[index];
+    const std::uintptr_t start = extent.start;
+    if (!os::discard(pointer_to(start), units * kUnitBytes)) {
+        extent.since_ms = os::coarse_milliseconds();
         return false;
     }
-    gauges_.resident_free_bytes -= extent.resident;
-    remove_extent(index);
-    insert_extent(extent.start, extent.units, 0, 0);
+    gauges_.resident_free_bytes -= extent.cut(units);
+    if (extent.units == 0) remove_extent(index);
+    insert_extent(start, units, 0, 0);
     return true;
+}
+
+// Gives back until `left` bytes of free memory are resident: of the largest extents first, which are the fewest calls,
+// then of regions by age.
+void PageHeap::discard_down_to(std::size_t left) {
+    for (std::size_t before = 0; gauges_.resident_free_bytes > left;) {
+        if (before == gauges_.resident_free_bytes) break;  // the kernel refuses
+        before = gauges_.resident_free_bytes;
+        std::size_t best = extent_count_;
+        for (std::size_t i = 0; i < extent_count_; ++i)
+            if (extents_[i].stale() && (best == extent_count_ || extents_[i].resident > extents_[best].resident))
+                best = i;
+        if (best != extent_count_) {
+            const std::size_t wanted = units_for(before - left);
+            discard_extent(best, wanted < extents_[best].units ? wanted : extents_[best].units);
+        } else if (stale_head_ != nullptr) {
+            discard_region(stale_head_);
+        }
+    }
 }
 
 std::size_t PageHeap::resident_cap() const {
@@ -510,7 +536,7 @@ void PageHeap::decay(bool everything) {
 
     const auto due = [&](std::uint64_t since_ms) { return everything || since_ms + kDecayMs <= now; };
     for (std::size_t i = 0; i < extent_count_;) {
-        if (extents_[i].stale() && due(extents_[i].since_ms) && discard_extent(i))
+        if (extents_[i].stale() && due(extents_[i].since_ms) && discard_extent(i, extents_[i].units))
             i = 0;
         else
             ++i;
@@ -521,21 +547,8 @@ void PageHeap::decay(bool everything) {
         if (was_last) break;
     }
 
-    // Over the cap: the largest extents first, which are the fewest calls, then regions by age, down to three quarters
-    // so that the next free does not come back here at once.
-    if (gauges_.resident_free_bytes <= cap) return;
-    for (std::size_t before = 0; gauges_.resident_free_bytes > cap / 4 * 3;) {
-        if (before == gauges_.resident_free_bytes) break;  // the kernel refuses
-        before = gauges_.resident_free_bytes;
-        std::size_t best = extent_count_;
-        for (std::size_t i = 0; i < extent_count_; ++i)
-            if (extents_[i].stale() && (best == extent_count_ || extents_[i].resident > extents_[best].resident))
-                best = i;
-        if (best != extent_count_)
-            discard_extent(best);
-        else if (stale_head_ != nullptr)
-            discard_region(stale_head_);
-    }
+    // Down to three quarters, so that the next free does not come back here at once.
+    if (gauges_.resident_free_bytes > cap) discard_down_to(cap / 4 * 3);
 }
 
 bool PageHeap::discard_all() {

@@ -87,7 +87,7 @@ class PageHeap {
     void *new_record(std::size_t bytes);
     Span *new_span(SpanKind kind, unsigned bitmap_words);
     void drop_span(Span *span);
-    Span *run_from_region(std::size_t pages, SpanKind kind, unsigned bitmap_words);
+    Span *span_from_region(std::size_t pages, SpanKind kind, unsigned size_class);
     Span *run_from_units(std::size_t bytes);
     bool take_pages(ManagedRegion *region, unsigned first, unsigned pages);
     void give_pages(ManagedRegion *region, unsigned first, unsigned pages);
@@ -108,7 +108,8 @@ class PageHeap {
     bool map_units(std::size_t units);
     void insert_extent(std::uintptr_t start, std::size_t units, std::size_t resident, std::uint64_t since_ms);
     void remove_extent(std::size_t index);
-    bool discard_extent(std::size_t index);
+    bool discard_extent(std::size_t index, std::size_t units);
+    void discard_down_to(std::size_t left);
 
     void decay(bool everything);
     std::size_t resident_cap() const;
@@ -128,6 +129,7 @@ class PageHeap {
     std::uint64_t next_decay_ms_ = 0;
     segment::HeapGauges gauges_ = {};
     std::size_t peak_block_bytes_ = 0;
+    std::size_t largest_run_bytes_ = 0;  // of whole units that was ever asked for, about
 };
 
 extern constinit PageHeap page_heap;

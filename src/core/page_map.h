@@ -18,6 +18,7 @@ inline constexpr std::size_t kUnitBytes = std::size_t{2} << 20;
 inline constexpr unsigned kPagesInUnit = kUnitBytes / os::kPageBytes;
 
 struct Region;
+struct PageEntry;
 
 class PageMap {
   public:
@@ -55,6 +56,9 @@ class PageMap {
     // The span that holds `address`, nullptr if none.
     Span *span_of(std::uintptr_t address) const;
 
+    // What its region knows of the page that `address` is on; empty where that is in no region.
+    PageEntry page_of(std::uintptr_t address) const;
+
     // Makes room for the entries of [start, start + units * kUnitBytes); false if memory is short.
     bool reserve(std::uintptr_t start, std::size_t units);
     // Only after reserve.
@@ -76,24 +80,46 @@ class PageMap {
     std::atomic<Leaf *> root_[std::size_t{1} << (kAddressBits - kLeafShift)];
 };
 
+// What a region knows of one page: its span, and that one's size class, which a check of every free asks for.
+struct PageEntry {
+    std::uint64_t word;  // 0: in no span; else the span's address below, and in the top 16 bits what it is
+
+    static constexpr unsigned kTopShift = 48;
+    static constexpr std::uint64_t kSmall = 0x8000;  // in the top: of small slots; with the class below
+
+    static PageEntry of(Span *span) {
+        return {address_of(span) | (span->kind == SpanKind::small ? kSmall | span->size_class : 0) << kTopShift};
+    }
+
+    Span *span() const { return pointer_to<Span>(word & ((std::uint64_t{1} << kTopShift) - 1)); }
+    bool is_small(std::size_t size_class) const { return word >> kTopShift == (kSmall | size_class); }
+};
+
 // A unit of 2 MiB cut into spans. Lives out of line; lists and bitmaps belong to the page heap.
 struct Region {
     std::uintptr_t start;
     // One note a granule of the unit, at the place of a span's pages; made when the first block here is watched.
     std::atomic<BlockNote *> notes;
-    std::atomic<Span *> span_of_page[kPagesInUnit];
+    std::atomic<std::uint64_t> pages[kPagesInUnit];  // PageEntry
 
-    static Span *span_at(const Region *region, std::uintptr_t address) {
-        return region->span_of_page[(address - region->start) / os::kPageBytes].load(std::memory_order_acquire);
+    PageEntry page(std::size_t index) const { return {pages[index].load(std::memory_order_acquire)}; }
+    PageEntry page_at(std::uintptr_t address) const { return page(address % kUnitBytes / os::kPageBytes); }
+    void give(unsigned first, unsigned count, PageEntry entry) {
+        for (unsigned i = 0; i < count; ++i) pages[first + i].store(entry.word, std::memory_order_release);
     }
 };
 
 inline Span *PageMap::span_of(std::uintptr_t address) const {
     const Entry entry = find(address);
     if (entry.is_region()) [[likely]]
-        return Region::span_at(entry.region(), address);
+        return entry.region()->page_at(address).span();
     Span *span = entry.span();
     return span != nullptr && address >= span->start && address < span->end() ? span : nullptr;
+}
+
+inline PageEntry PageMap::page_of(std::uintptr_t address) const {
+    const Entry entry = find(address);
+    return entry.is_region() ? entry.region()->page_at(address) : PageEntry{0};
 }
 
 extern constinit PageMap page_map;

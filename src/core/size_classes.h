@@ -64,8 +64,19 @@ inline constexpr auto kReciprocal = [] {
     return table;
 }();
 
-constexpr std::uint32_t slot_index(unsigned size_class, std::size_t offset) {
+constexpr std::uint32_t slot_index(std::size_t size_class, std::size_t offset) {
     return static_cast<std::uint32_t>(offset * kReciprocal[size_class] >> 32);
+}
+
+// Whether an offset is a slot's first byte is told by the part of the same product that slot_index drops.
+struct SlotPlace {
+    std::uint32_t index;
+    bool at_start;
+};
+constexpr SlotPlace place_of(std::size_t size_class, std::uint32_t offset) {
+    const std::uint64_t reciprocal = kReciprocal[size_class];
+    const std::uint64_t product = offset * reciprocal;
+    return {static_cast<std::uint32_t>(product >> 32), static_cast<std::uint32_t>(product) < reciprocal};
 }
 
 constexpr bool laws_hold() {

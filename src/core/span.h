@@ -33,11 +33,11 @@ struct Span {
     bool watched;               // run, mapping: its block is watched; small: some slots have notes
     bool freed;                 // guarded: the program has freed it
     std::uint32_t user_offset;  // run, mapping, guarded: from start to the block's user memory
-    BlockNote note;             // run, mapping, guarded: of the block, if watched
     std::uint32_t slots;        // small
     std::uint32_t carved;       // small: slots [0, carved) have been handed out at least once and carry a header
-    std::uint32_t free_count;   // small: bits set in free_bits
+    std::uint32_t free_count;   // small: bits set in free_bits()
     std::uint32_t words;        // small: words in each bitmap
+    std::atomic<std::uint64_t> *remote_bits;
 
     std::atomic<Heap *> owner;
     // Bits set in remote_bits, plus kRemotePin for each thread that is in the middle of setting some: a pinned span is
@@ -50,8 +50,13 @@ struct Span {
     SpanLink partial;  // heap's spans of one class with room
     SpanLink all;      // heap's spans
 
-    std::uint64_t *free_bits;
-    std::atomic<std::uint64_t> *remote_bits;
+    BlockNote note;  // run, mapping, guarded: of the block, if watched
+
+    // Small: a bit a slot that lies here for the owner to take. Right behind the record, so that a check of a free looks
+    // at neighbouring lines.
+    std::uint64_t *free_bits() { return reinterpret_cast<std::uint64_t *>(this + 1); }
+    const std::uint64_t *free_bits() const { return reinterpret_cast<const std::uint64_t *>(this + 1); }
+    bool is_home(std::uint32_t index) const { return (free_bits()[index / 64] >> (index % 64) & 1) != 0; }
 
     std::uintptr_t first_slot() const { return start + size_classes::kFirstSlot; }
     std::uintptr_t end() const { return start + bytes; }
@@ -72,8 +77,7 @@ struct Span {
 
     // Racy for anyone but the owner under its lock; good enough for a report.
     bool marked_free(std::uint32_t index) const {
-        const std::uint64_t mask = std::uint64_t{1} << (index % 64);
-        return ((free_bits[index / 64] | remote_bits[index / 64].load(std::memory_order_relaxed)) & mask) != 0;
+        return is_home(index) || (remote_bits[index / 64].load(std::memory_order_relaxed) >> (index % 64) & 1) != 0;
     }
 
     // Nobody has a block of it or is about to touch it. Under the owner's lock.

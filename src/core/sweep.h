@@ -29,8 +29,8 @@ bool sweep_spans(Visit visit) {
         if (!entry.is_region()) return true;
         Region *region = entry.region();
         const Span *last = nullptr;
-        for (const auto &page : region->span_of_page) {
-            Span *span = page.load(std::memory_order_acquire);
+        for (unsigned page = 0; page < kPagesInUnit; ++page) {
+            Span *span = region->page(page).span();
             if (span == nullptr || span == last) continue;
             last = span;
             if (!visit(*span)) return false;

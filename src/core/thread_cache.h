@@ -11,9 +11,11 @@ namespace hakmem {
 template <class P>
 struct ThreadCache {
     // Stack of free blocks a class: top[c] points at the next block to hand out; its low bits are zero when the stack
-    // is empty. A push is allowed while top[c] > floor[c]; a floor of all ones sends every free to the slow path.
+    // is empty. A push is allowed while top[c] > floor[c]; a floor of all ones sends every free to the slow path. The
+    // stack itself ends at lowest[c].
     void **top[size_classes::kCount];
     void **floor[size_classes::kCount];
+    void **lowest[size_classes::kCount];
     Heap *heap;
     // The thread has ended as far as we know; it may still allocate from other libraries' destructors.
     bool ended;

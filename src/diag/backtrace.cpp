@@ -1,6 +1,8 @@
 #include "diag/backtrace.h"
 
 #include <dlfcn.h>
+#define UNW_LOCAL_ONLY
+#include <libunwind.h>
 #include <sched.h>
 #include <sys/auxv.h>
 #include <time.h>
@@ -17,7 +19,18 @@ extern const char _end[] __attribute__((visibility("hidden")));
 namespace hakmem::backtrace {
 namespace {
 
-using UnwindFunction = int (*)(void **buffer, int size);
+// libunwind's functions, by the names that its header gives them.
+#define HAKMEM_TEXT_OF(name) #name
+#define HAKMEM_NAME_OF(name) HAKMEM_TEXT_OF(name)
+struct Unwinder {
+    decltype(&unw_backtrace) backtrace;
+    decltype(&unw_init_local) init_local;
+    decltype(&unw_step) step;
+    decltype(&unw_get_reg) get_reg;
+#if defined(__x86_64__)
+    decltype(&unw_tdep_getcontext) get_context;  // elsewhere it is inline
+#endif
+};
 
 // Frames of ours between the program's call of free and here, at most.
 constexpr unsigned kOwnFrames = 16;
@@ -25,7 +38,7 @@ constexpr unsigned kOwnFrames = 16;
 enum class Loaded : int { not_yet, now, yes, no };
 
 constinit std::atomic<Loaded> loaded{Loaded::not_yet};
-constinit std::atomic<UnwindFunction> unwind{nullptr};
+constinit Unwinder unwinder{};  // written once, before `loaded` says yes
 
 // The gate between unwinding and fork.
 constinit std::atomic<int> inside{0};
@@ -51,26 +64,45 @@ bool wait_until(Done done) {
     return done();
 }
 
-UnwindFunction load() {
-    Loaded state = Loaded::not_yet;
-    if (loaded.compare_exchange_strong(state, Loaded::now)) {
-        void *library = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
-        void *function = library != nullptr ? dlsym(library, "unw_backtrace") : nullptr;
-        unwind = reinterpret_cast<UnwindFunction>(function);
-        loaded = function != nullptr ? Loaded::yes : Loaded::no;
-    }
-    return unwind.load(std::memory_order_acquire);
+template <class Function>
+bool find(void *library, const char *name, Function &function) {
+    function = reinterpret_cast<Function>(dlsym(library, name));
+    return function != nullptr;
 }
 
-// Frames of ours are dropped where we are a library of our own. Linked into a program, as in tests, they can't be told
-// from the program's.
-bool is_own(std::uintptr_t pc) {
-    const auto begin = reinterpret_cast<std::uintptr_t>(__ehdr_start);
-    const auto end = reinterpret_cast<std::uintptr_t>(_end);
-    const std::uintptr_t program = getauxval(AT_PHDR);
-    if (program >= begin && program < end) return false;
-    return pc >= begin && pc < end;
+bool find_all(void *library) {
+    return library != nullptr && find(library, HAKMEM_NAME_OF(unw_backtrace), unwinder.backtrace) &&
+#if defined(__x86_64__)
+           find(library, HAKMEM_NAME_OF(unw_tdep_getcontext), unwinder.get_context) &&
+#endif
+           find(library, HAKMEM_NAME_OF(unw_init_local), unwinder.init_local) &&
+           find(library, HAKMEM_NAME_OF(unw_step), unwinder.step) &&
+           find(library, HAKMEM_NAME_OF(unw_get_reg), unwinder.get_reg);
 }
+
+// Where this library lies; empty where this code is linked into a program, as in tests: there its frames can't be told
+// from the program's.
+struct Own {
+    std::uintptr_t begin, end;
+};
+constinit Own own{};
+
+void find_own() {
+    const Own here{reinterpret_cast<std::uintptr_t>(__ehdr_start), reinterpret_cast<std::uintptr_t>(_end)};
+    const std::uintptr_t program = getauxval(AT_PHDR);
+    if (program < here.begin || program >= here.end) own = here;
+}
+
+bool load() {
+    Loaded state = Loaded::not_yet;
+    if (loaded.compare_exchange_strong(state, Loaded::now)) {
+        find_own();
+        loaded = find_all(dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL)) ? Loaded::yes : Loaded::no;
+    }
+    return loaded.load(std::memory_order_acquire) == Loaded::yes;
+}
+
+bool is_own(std::uintptr_t pc) { return pc >= own.begin && pc < own.end; }
 
 }  // namespace
 
@@ -93,21 +125,41 @@ void leave() {
 }
 
 void start() {
-    Trace trace;
-    capture(trace, kMostFrames);
+    if (!enter()) return;
+    load();
+    leave();
 }
 
 namespace {
 
+// Return addresses in `buffer`; how many.
+inline __attribute__((always_inline)) int walk(void **buffer, int most, Pace pace) {
+    if (pace == Pace::fast) return unwinder.backtrace(buffer, most);
+    unw_context_t context;
+    unw_cursor_t cursor;
+#if defined(__x86_64__)
+    unwinder.get_context(&context);
+#else
+    unw_getcontext(&context);
+#endif
+    if (unwinder.init_local(&cursor, &context) != 0) return 0;
+    int found = 0;
+    while (found < most && unwinder.step(&cursor) > 0) {
+        unw_word_t pc = 0;
+        if (unwinder.get_reg(&cursor, UNW_REG_IP, &pc) != 0 || pc == 0) break;
+        buffer[found++] = reinterpret_cast<void *>(pc);
+    }
+    return found;
+}
+
 // Leaves out the frames before the first for which `begins` holds.
 template <class Begins>
-inline __attribute__((always_inline)) void capture_from(Trace &trace, unsigned depth, Begins begins) {
+inline __attribute__((always_inline)) void capture_from(Trace &trace, unsigned depth, Pace pace, Begins begins) {
     trace.frames = 0;
     if (!enter()) return;
-    if (const UnwindFunction function = load()) {
+    if (load()) {
         void *buffer[kMostFrames + kOwnFrames];
-        const int most = static_cast<int>(depth + kOwnFrames);
-        const int found = function(buffer, most);
+        const int found = walk(buffer, static_cast<int>(depth + kOwnFrames), pace);
         int first = 0;
         while (first < found && !begins(reinterpret_cast<std::uintptr_t>(buffer[first]))) ++first;
         for (int i = first; i < found && trace.frames < depth; ++i) {
@@ -119,12 +171,12 @@ inline __attribute__((always_inline)) void capture_from(Trace &trace, unsigned d
 
 }  // namespace
 
-__attribute__((noinline)) void capture(Trace &trace, unsigned depth) {
-    capture_from(trace, depth, [](std::uintptr_t pc) { return !is_own(pc); });
+__attribute__((noinline)) void capture(Trace &trace, unsigned depth, Pace pace) {
+    capture_from(trace, depth, pace, [](std::uintptr_t pc) { return !is_own(pc); });
 }
 
 __attribute__((noinline)) void capture_interrupted(Trace &trace, unsigned depth, std::uintptr_t pc) {
-    capture_from(trace, depth, [pc](std::uintptr_t frame) { return frame == pc; });
+    capture_from(trace, depth, Pace::fast, [pc](std::uintptr_t frame) { return frame == pc; });
     if (trace.frames == 0) trace.frames = 1;  // the unwinder did not get through the signal frame
     trace.pc[0] = pc + 1;
 }

@@ -19,12 +19,16 @@ struct Trace {
     std::uintptr_t pc[kMostFrames];
 };
 
-// Loads libunwind and takes the first backtrace, which is slow.
+// Loads libunwind.
 void start();
+
+// How to walk. libunwind's fast way keeps 256 KiB for each thread that has used it; step by step takes some tenths of a
+// microsecond a frame and no memory: for a thread that may never be back.
+enum class Pace { fast, step_by_step };
 
 // The callers' return addresses, innermost first, at most `depth`, without the frames of the library that this code is
 // in. No frames where it can't be done.
-void capture(Trace &trace, unsigned depth);
+void capture(Trace &trace, unsigned depth, Pace pace = Pace::fast);
 
 // The same in a signal handler: what the interrupted code at `pc` was called by, and `pc` itself in front. A pc stands
 // for the instruction before it, as a return address does.

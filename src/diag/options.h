@@ -26,6 +26,11 @@ struct Options {
     std::uint64_t sample_bytes = 524288;
     std::uint64_t quarantine_bytes = 16777216;
     char runtime_dir[kMaxPath] = {};  // empty: not given
+
+    // All zero bytes.
+    static constexpr Options unset() {
+        return {.level = {}, .on_error = {}, .hunt = {}, .stack_depth = 0, .sample_bytes = 0, .quarantine_bytes = 0};
+    }
 };
 
 // One key. Its values are either names (`choices`), stored as their index, or numbers from `min` to `max`, or a path.

@@ -96,6 +96,7 @@ void say_not_built(const Options &options) {
 }  // namespace
 
 void start_state(const SlotBytes &slot_bytes) {
+    state.options = {};
     const bool secure = process::is_secure();
     char **environment = secure ? nullptr : process::environment();
     if (const char *text = process::variable(environment, "HAKMEM_OPTIONS")) {
@@ -110,6 +111,7 @@ void start_state(const SlotBytes &slot_bytes) {
     state.on_error = state.options.on_error;
     state.sample_bytes = state.options.sample_bytes;
     state.audit_interval_s = state.options.audit_interval_s;
+    state.changes = 1;
 
     RuntimeDir directory;
     if (!secure) {

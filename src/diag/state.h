@@ -16,7 +16,7 @@
 namespace hakmem {
 
 struct State {
-    Options options;
+    Options options = Options::unset();
     Segment segment;  // without a base only where there is no memory at all
     ShardPool shards;
     IncidentTable incidents;
@@ -29,7 +29,7 @@ struct State {
     std::atomic<std::uint64_t> sample_bytes{0};
     std::atomic<std::uint32_t> audit_interval_s{0};
     // Raised when the above have changed, for threads that keep something of them.
-    std::atomic<std::uint32_t> changes{1};
+    std::atomic<std::uint32_t> changes{0};
     std::atomic<std::uint32_t> control_seen{0};
     char runtime_dir[kMaxPath] = {};  // absolute; empty: no telemetry
 };

@@ -40,6 +40,12 @@ constexpr std::uint32_t kMostUnseen = 4096;
 
 constexpr std::uint32_t kNever = 1u << 30;
 
+// Stacks that a thread takes before it is worth the unwinder's cache; and in what time so many that they are worth
+// remembering.
+constexpr std::uint32_t kFewStacks = 8;
+constexpr std::uint32_t kManyStacks = 64;
+constexpr std::uint64_t kManyStacksMs = 100;
+
 std::size_t block_bytes(const Watched &watched) { return watched.large ? watched.room : watched.room + 1; }
 
 std::uint64_t asked_bytes(const Watched &watched, const Note &note) {
@@ -108,8 +114,14 @@ ReleaseKept Watcher::release_kept = nullptr;
 // The stack of whoever called the library.
 [[gnu::noinline]] StackId Watcher::capture(CounterShard &shard) {
     const auto frame = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+    ++stacks_taken_;
+    if (stacks_taken_ % kManyStacks == 0 && !watches_all_) {
+        const std::uint64_t now = os::coarse_milliseconds();
+        set_remembers(now - counted_ms_ < kManyStacksMs);
+        counted_ms_ = now;
+    }
 #if defined(__x86_64__)
-    if (watches_all_) {
+    if (remembers_) {
         const StackId id = memo_.find(frame);
         if (id != 0) {
             ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
@@ -119,12 +131,14 @@ ReleaseKept Watcher::release_kept = nullptr;
 #endif
     const Undisturbed undisturbed;
     backtrace::Trace trace;
-    backtrace::capture(trace, state.options.stack_depth);
+    const bool often = watches_all_ || stacks_taken_ > kFewStacks;
+    backtrace::capture(trace, state.options.stack_depth,
+                       often ? backtrace::Pace::fast : backtrace::Pace::step_by_step);
     if (trace.frames == 0) return 0;
     ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
     const StackId id = state.stacks.intern(trace.pc, trace.frames, state.modules);
 #if defined(__x86_64__)
-    if (watches_all_) memo_.remember(frame, trace, id);
+    if (remembers_) memo_.remember(frame, trace, id);
 #endif
     return id;
 }
@@ -148,6 +162,11 @@ void Watcher::look_up() {
         look_up_after_ = std::max<std::uint32_t>(1, look_up_after_ / 8);
 }
 
+void Watcher::set_remembers(bool wanted) {
+    if (!wanted) memo_.forget();
+    remembers_ = wanted;
+}
+
 void Watcher::follow() {
     const std::uint32_t changes = state.changes.load(std::memory_order_acquire);
     if (changes == changes_seen_) return;
@@ -166,7 +185,7 @@ void Watcher::follow() {
     }
     large_remaining_ = sampling::bytes_to_next(random_, mean);
     watches_all_ = level >= Level::guard;
-    if (!watches_all_) memo_.forget();
+    set_remembers(watches_all_);
 }
 
 // ---- allocation ----

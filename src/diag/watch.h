@@ -73,6 +73,7 @@ class Watcher {
     StackId capture(segment::CounterShard &shard);
     WatchPlan planned();
     void look_up();
+    void set_remembers(bool wanted);
     void release_oldest(segment::CounterShard &shard);
     void trim_quarantine(segment::CounterShard &shard, std::uint64_t most);
 
@@ -87,6 +88,9 @@ class Watcher {
     std::uint32_t look_up_after_ = 1;
     std::uint64_t looked_up_ms_ = 0;
     bool watches_all_ = false;
+    bool remembers_ = false;  // stacks, in memo_
+    std::uint32_t stacks_taken_ = 0;
+    std::uint64_t counted_ms_ = 0;  // when they were last a round number
     std::uint32_t pending_weight_ = 0;  // of the block that plan has chosen and watched will get
     bool pending_fill_ = false;
     Quarantine quarantine_;
