@@ -425,13 +425,11 @@ void Allocator<P>::deallocate_slow(void *block, std::size_t size_class) {
     Cache &cache = cache_;
     if constexpr (P::kDiagnostic) {
         // Every free comes here where every free is verified: the rest of this function only when it has to.
-        if (cache.verifying) [[likely]] {
-            void **top = cache.top[size_class];
-            if (top > cache.lowest[size_class] && genuine(block, size_class)) {
-                push(cache, top, block, size_class);
-                P::freed(cache.probe, size_class);
-                return;
-            }
+        void **top = cache.top[size_class];
+        if (top > cache.lowest[size_class] && genuine(block, size_class)) [[likely]] {
+            push(cache, top, block, size_class);
+            P::freed(cache.probe, size_class);
+            return;
         }
     }
     deallocate_slower(block, size_class);

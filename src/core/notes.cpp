@@ -1,5 +1,6 @@
 #include "core/notes.h"
 
+#include <atomic>
 #include <cstring>
 
 #include "core/page_map.h"
@@ -9,19 +10,33 @@ namespace hakmem {
 
 namespace {
 
-// A span's share of its region's notes.
-BlockNote *notes_of(BlockNote *notes, const Region *region, const Span *span) {
-    return notes + (span->start - region->start) / size_classes::kGranule;
+// A region's notes lie in rows: each has a chunk of notes of every span that the region has room for. So where only few
+// blocks are watched, or slots are large, few pages are touched.
+constexpr std::uint32_t kChunk = 16;
+constexpr std::uint32_t kSpansInRegion = kUnitBytes / size_classes::kSpanBytes;
+constexpr std::uint32_t kRow = kChunk * kSpansInRegion;
+static_assert(std::size_t{kRow} * sizeof(BlockNote) * size_classes::kSpanBytes / size_classes::kGranule / kChunk ==
+              kUnitBytes);
+
+// Which rows a span has used is a bit for every kRowsInBit of them, in its own note, which is for nothing else.
+constexpr std::uint32_t kRowsInBit = size_classes::kSpanBytes / size_classes::kGranule / kChunk / 128;
+static_assert(kRowsInBit > 0 && sizeof(BlockNote) * 8 == 128);
+
+// No two spans of the region start in the same share of it, however they are placed.
+BlockNote *chunk_of(BlockNote *notes, const Region *region, const Span *span, std::uint32_t row) {
+    return notes + row * kRow + (span->start - region->start) / size_classes::kSpanBytes * kChunk;
 }
+
+std::uint32_t &used_word(Span *span, std::uint32_t row) { return span->note.words[row / kRowsInBit / 32]; }
+constexpr std::uint32_t used_bit(std::uint32_t row) { return 1u << (row / kRowsInBit % 32); }
 
 }  // namespace
 
 BlockNote *note_of(Span *span, std::uint32_t index, bool make) {
-    static_assert(sizeof(BlockNote) == size_classes::kGranule);
     Region *region = page_map.find(span->start).region();
     BlockNote *notes = region->notes.load(std::memory_order_acquire);
-    if (notes == nullptr || !span->watched) {
-        if (!make) return nullptr;
+    const std::uint32_t row = index / kChunk;
+    if (make) {
         if (notes == nullptr) {
             auto *fresh = static_cast<BlockNote *>(os::map(kUnitBytes));
             if (fresh == nullptr) return nullptr;
@@ -30,9 +45,15 @@ BlockNote *note_of(Span *span, std::uint32_t index, bool make) {
             else
                 os::unmap(fresh, kUnitBytes);
         }
+        // Another thread may be making a note in the same span.
+        std::atomic_ref used(used_word(span, row));
+        if ((used.load(std::memory_order_relaxed) & used_bit(row)) == 0)
+            used.fetch_or(used_bit(row), std::memory_order_relaxed);
         span->watched = true;
+    } else if (notes == nullptr || !span->watched) {
+        return nullptr;
     }
-    return notes_of(notes, region, span) + index;
+    return chunk_of(notes, region, span, row) + index % kChunk;
 }
 
 void drop_notes(Span *span) {
@@ -40,8 +61,10 @@ void drop_notes(Span *span) {
     BlockNote *notes = region->notes.load(std::memory_order_acquire);
     span->watched = false;
     if (notes == nullptr) return;
-    BlockNote *own = notes_of(notes, region, span);
-    if (!os::discard(own, span->bytes)) std::memset(static_cast<void *>(own), 0, span->slots * sizeof *own);
+    for (std::uint32_t row = 0; row * kChunk < span->slots; ++row) {
+        if ((used_word(span, row) & used_bit(row)) == 0) continue;
+        std::memset(static_cast<void *>(chunk_of(notes, region, span, row)), 0, kChunk * sizeof(BlockNote));
+    }
 }
 
 Watched watched_small(std::uintptr_t user, const Span *span, std::uint32_t index, BlockNote *note) {

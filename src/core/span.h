@@ -50,7 +50,7 @@ struct Span {
     SpanLink partial;  // heap's spans of one class with room
     SpanLink all;      // heap's spans
 
-    BlockNote note;  // run, mapping, guarded: of the block, if watched
+    BlockNote note;  // run, mapping, guarded: of the block, if watched; small: where its slots' notes are (notes.cpp)
 
     // Small: a bit a slot that lies here for the owner to take. Right behind the record, so that a check of a free looks
     // at neighbouring lines.
