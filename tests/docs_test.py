@@ -1,5 +1,6 @@
 """The documents: pages made from the code's tables are current, and no link leads nowhere."""
 
+import json
 import re
 import subprocess
 import unittest
@@ -41,6 +42,43 @@ class Links(unittest.TestCase):
                 if not path.exists() or (anchor and path.suffix == ".md" and anchor not in anchors(path)):
                     wrong.append(f"{document.relative_to(harness.SOURCE)}: {target}")
         self.assertEqual(wrong, [])
+
+
+class Readme(harness.HakmemTest):
+    """The commands of the section "by hand", with the example for ./my_server."""
+
+    def test_commands(self):
+        text = (harness.SOURCE / "README.md").read_text()
+        block = next(block for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "export PATH" in block)
+        commands = [line.split(" #")[0].strip() for line in block.splitlines() if not line.startswith("export")]
+        self.assertGreater(len(commands), 8)
+        runtime = self.new_directory()
+        runtime.chmod(0o700)
+        environment = harness.clean_environment(self.directory, HAKMEM_RUNTIME_DIR=runtime)
+        environment["PATH"] = f"{harness.COMMAND.parent}:{environment['PATH']}"
+        service = harness.BUILD / "examples" / "order_service"
+        server = self.directory / "my_server"
+        server.write_text(f"#!/bin/sh\nexec {service} 300 0\n")
+        server.chmod(0o755)
+        (self.directory / "Makefile").write_text("test:\n\t./my_server\n")
+        (self.directory / "build").symlink_to(harness.BUILD)
+        expected = {"--fail-on-incident": 86, "audit": (0, 86)}
+        with harness.running([service, "1000000", "5"], stdout=subprocess.DEVNULL,
+                             env=environment | {"LD_PRELOAD": str(harness.LIBRARIES["diag"])}) as process:
+            harness.wait_until(lambda: list(runtime.glob(f"{process.pid}-*.hakmem")), "the program is watched")
+            for command in commands:
+                actual = command.replace("PID", str(process.pid))
+                if "ID" in actual:
+                    listed = json.loads(subprocess.run(["hakmem", "incidents", "list", "--json"], env=environment,
+                                                       executable=harness.COMMAND, capture_output=True, check=True).stdout)
+                    actual = actual.replace("ID", listed[0]["id"])
+                if actual.startswith("hakmem run "):
+                    actual = actual.replace("hakmem run ", "hakmem run --listen 127.0.0.1:0 ")
+                done = subprocess.run(["bash", "-c", actual], cwd=self.directory, env=environment, text=True,
+                                      capture_output=True, timeout=harness.TIMEOUT)
+                wanted = next((status for word, status in expected.items() if word in command), 0)
+                self.assertIn(done.returncode, wanted if isinstance(wanted, tuple) else (wanted,),
+                              f"{command}\n{done.stdout}{done.stderr}")
 
 
 if __name__ == "__main__":

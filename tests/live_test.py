@@ -125,6 +125,30 @@ class Control(unittest.TestCase):
                 self.assertEqual(watched.incidents(), [], level)
 
 
+class RaisedLevel(harness.HakmemTest):
+    """A bug that was recorded before is recorded once more with what a higher level knows: else why raise it?"""
+
+    def recorded(self, runtime):
+        store = self.directory / "incidents.db"
+        with harness.Exporter(runtime, store, self.new_directory()) as exporter:
+            return [incident for incident in exporter.incidents() if incident["kind"] == "header_overwritten"]
+
+    def test_the_suspect_gets_its_stack(self):
+        runtime = self.directory / "runtime"
+        environment = harness.clean_environment(self.directory, **self.preload_environment(runtime))
+        service = [harness.BUILD / "examples" / "order_service", "1000000", "1"]
+        with harness.running(service, env=environment, stdout=subprocess.DEVNULL) as process:
+            before = harness.wait_until(lambda: self.recorded(runtime), "the bug is seen")
+            self.assertEqual([incident["stacks"].get("suspect_alloc") for incident in before], [None])
+            run = self.hakmem("set", process.pid, "level=trace", "sample_bytes=1", "--runtime-dir", runtime)
+            self.assertEqual(run.status, 0, run)
+            after = harness.wait_until(
+                lambda: [incident for incident in self.recorded(runtime) if "suspect_alloc" in incident["stacks"]],
+                "the suspect's allocation is known")
+        self.assertEqual(after[0]["fingerprint"], before[0]["fingerprint"])
+        self.assertIn("copy_name", [frame.get("function") for frame in after[0]["stacks"]["suspect_alloc"]])
+
+
 class Audit(unittest.TestCase):
     """A block that is overwritten and never freed: found by an audit, and not without one."""
 

@@ -30,7 +30,7 @@ say() { printf '== %s\\n' "$*"; }
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
 unset MANPATH
 [ ! -e /usr/bin/hakmem ]
-dpkg -i @DEB@ >&2
+dpkg -i @DEBS@ >&2
 say version; hakmem --version
 say libraries; hakmem run --no-exporter -- cat /proc/self/maps | grep -o '/usr/lib/.*libhakmem.*' | sort -u
 say clean; seq 100000 | hakmem run --no-exporter --fail-on-incident --level guard -- sort -R | wc -l
@@ -42,8 +42,10 @@ say runtime; stat -c '%a %U' /run/hakmem 2>/dev/null || echo none
 say unit; if command -v systemd-analyze >/dev/null; then systemd-analyze verify hakmem-exporter.service 2>&1; fi
 say security; if command -v systemd-analyze >/dev/null; then
     systemd-analyze security --offline=true --no-pager /lib/systemd/system/hakmem-exporter.service | tail -n 1; fi
-say files; dpkg -L hakmem > /tmp/hakmem-files
-dpkg -P hakmem >&2
+say header; pkg-config --modversion hakmem; printf '#include <hakmem.h>\\nint main(void) { return 0; }\\n' > /tmp/own.c
+gcc -Wall -Werror $(pkg-config --cflags hakmem) /tmp/own.c -o /tmp/own $(pkg-config --libs hakmem); /tmp/own && echo fine
+say files; dpkg -L hakmem libhakmem-dev > /tmp/hakmem-files
+dpkg -P libhakmem-dev hakmem >&2
 say left; while read -r file; do [ -d "$file" ] || [ ! -e "$file" ] || echo "$file"; done < /tmp/hakmem-files
 say done
 """
@@ -68,12 +70,12 @@ class Package(harness.HakmemTest):
             capture_output=True, env=os.environ | {"DEB_BUILD_OPTIONS": "noautodbgsym", "LC_ALL": "C.UTF-8"})
         if done.returncode != 0:
             raise AssertionError(done.stdout + done.stderr)
-        cls.package = next(cls.folder.glob("hakmem_*.deb"))
+        cls.packages = sorted(cls.folder.glob("*.deb"))
 
     @need("lintian")
     def test_lintian(self):
         done = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", "--display-info",
-                               "--tag-display-limit", "0", self.package], text=True, capture_output=True)
+                               "--tag-display-limit", "0", *self.packages], text=True, capture_output=True)
         self.assertEqual((done.returncode, done.stdout), (0, ""), done.stderr)
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root: it installs a package")
@@ -85,7 +87,7 @@ class Package(harness.HakmemTest):
         if possible.returncode != 0:
             self.skipTest(f"no copy of the system can be made here: {possible.stderr.strip()}")
         # What lies on file systems of its own (as /tmp may) is not part of the copy.
-        script = USE.replace("@DEB@", str(self.package)).replace(
+        script = USE.replace("@DEBS@", " ".join(map(str, self.packages))).replace(
             "@PROGRAM@", str(harness.BUILD / "examples" / "order_service"))
         done = subprocess.run(["unshare", "-m", "-p", "-f", "bash", "-euc", IN_A_COPY, "bash", self.directory,
                                f"{self.folder} {harness.BUILD}", script],
@@ -106,6 +108,7 @@ class Package(harness.HakmemTest):
         if shutil.which("systemd-analyze"):
             exposure = float(re.search(r"([0-9.]+)", said["security"].split(":")[-1])[1])
             self.assertLess(exposure, 3, said["security"])
+        self.assertRegex(said["header"], r"^\d\S*\nfine\n$")
         self.assertEqual(said["left"], "")
         self.assertFalse(os.path.exists("/usr/bin/hakmem"), "the package went into the machine itself")
 

@@ -44,7 +44,14 @@ void locate(Located &stack) {
     for (unsigned i = 0; i < stack.trace.frames; ++i) stack.module[i] = state.modules.find(stack.trace.pc[i]);
 }
 
-// Equal for equal kind and equal stacks, also where a library was loaded elsewhere in between.
+// Only these come from a write past the end of the block before.
+bool has_suspect(Kind kind) {
+    return kind == Kind::header_overwritten || kind == Kind::large_header_corrupt ||
+           kind == Kind::redzone_overwritten || kind == Kind::header_write_caught;
+}
+
+// Equal for equal kind and equal stacks, also where a library was loaded elsewhere in between. What happened before at
+// a lower level is recorded once more when it is known where the memory came from: that is why the level was raised.
 std::uint64_t key_of(Kind kind, const Located &stack, const Evidence &evidence) {
     std::uint64_t key = 0x9E3779B97F4A7C15 * (static_cast<std::uint64_t>(kind) + 1);
     // Found in passing: the block's own history says which bug it is.
@@ -52,6 +59,8 @@ std::uint64_t key_of(Kind kind, const Located &stack, const Evidence &evidence) 
         key ^= state.stacks.key(evidence.previous_free) + 3 * state.stacks.key(evidence.alloc) +
                5 * state.stacks.key(evidence.suspect_alloc);
     }
+    const bool origin_known = has_suspect(kind) ? evidence.suspect_alloc != 0 : evidence.previous_free != 0;
+    if (stack && origin_known) key = ~key;
     for (unsigned i = 0; i < stack.trace.frames; ++i) {
         key = (key ^ state.modules.identify(stack.module[i], stack.trace.pc[i])) * 0xBF58476D1CE4E5B9;
         key ^= key >> 31;
@@ -65,12 +74,6 @@ void fill_stack(segment::Stack &out, const Located &stack) {
         out.pc[i] = stack.trace.pc[i];
         out.module[i] = stack.module[i];
     }
-}
-
-// Only these come from a write past the end of the block before.
-bool has_suspect(Kind kind) {
-    return kind == Kind::header_overwritten || kind == Kind::large_header_corrupt ||
-           kind == Kind::redzone_overwritten || kind == Kind::header_write_caught;
 }
 
 void fill_record(IncidentRecord &record, const Finding &finding, const Evidence &evidence, const Located &stack,
