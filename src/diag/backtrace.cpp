@@ -8,6 +8,8 @@
 #include <atomic>
 #include <cstddef>
 
+#include "diag/message.h"
+
 extern "C" {
 // The linker's names for where this library (or program) begins and ends.
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
@@ -95,6 +97,7 @@ void leave() {
 void start() {
     Trace trace;
     capture(trace, kMostFrames);
+    if (loaded.load() == Loaded::no) print_line("no backtraces: libunwind.so.8 cannot be loaded");
 }
 
 namespace {
