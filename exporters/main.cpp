@@ -58,6 +58,7 @@ int run(int argc, char **argv) {
     add_inspect(line);
     add_options(line);
     add_audit(line);
+    add_top(line);
     add_not_built(line);
     try {
         app.parse(end, argv);
