@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -10,6 +11,7 @@
 #include "incident/json.h"
 #include "incident/site.h"
 #include "report/report.h"
+#include "sarif/sarif.h"
 #include "store/store.h"
 #include "text/table.h"
 #include "text/text.h"
@@ -23,6 +25,7 @@ struct Arguments {
     std::uint64_t limit = 100;
     std::string process, kind, fingerprint, since;
     bool json = false;
+    bool sarif = false;
 };
 
 // The store; null if there is none at the default place, for then nothing was ever recorded.
@@ -49,10 +52,20 @@ IncidentFilter filter_of(const Arguments &arguments) {
     return filter;
 }
 
+// Paths in the answer are relative to where the command runs: in CI, where the sources are checked out.
+int print_sarif(const std::vector<std::string> &rows) {
+    std::vector<Incident> incidents;
+    for (const std::string &row : rows)
+        if (auto incident = incident_from_json(row)) incidents.push_back(std::move(*incident));
+    std::cout << sarif(incidents, std::filesystem::current_path().string()).dump(2) << '\n';
+    return 0;
+}
+
 int list(const Arguments &arguments) {
     const IncidentFilter filter = filter_of(arguments);
     const auto store = open(arguments);
     const std::vector<std::string> rows = store ? store->list(filter) : std::vector<std::string>();
+    if (arguments.sarif) return print_sarif(rows);
     if (arguments.json) {
         auto all = nlohmann::ordered_json::array();
         for (const std::string &row : rows) all.push_back(nlohmann::ordered_json::parse(row));
@@ -84,6 +97,7 @@ int show(const Arguments &arguments) {
     if (!found)
         throw CommandError(matches > 1 ? "more than one incident's id begins with " + text::clean(arguments.id)
                                        : "no incident " + text::clean(arguments.id));
+    if (arguments.sarif) return print_sarif({*found});
     if (arguments.json) {
         std::cout << nlohmann::ordered_json::parse(*found).dump(2) << '\n';
         return 0;
@@ -98,7 +112,10 @@ void add_common(CLI::App *command, const std::shared_ptr<Arguments> &arguments) 
     command->add_option("--store", arguments->store, "The incident store")
         ->type_name("FILE")
         ->default_str(default_store_path());
-    command->add_flag("--json", arguments->json, "Print JSON");
+    CLI::Option *json = command->add_flag("--json", arguments->json, "Print JSON");
+    command
+        ->add_flag("--sarif", arguments->sarif, "Print SARIF 2.1.0, for code scanning; sources relative to the folder")
+        ->excludes(json);
 }
 
 }  // namespace

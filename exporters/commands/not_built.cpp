@@ -1,4 +1,4 @@
-// hakmem top and hunt: named in the interface, not built yet. They say so.
+// hakmem hunt: named in the interface, not built yet. It says so.
 #include <CLI/CLI.hpp>
 #include <string>
 
@@ -20,7 +20,6 @@ CLI::App *add_one(CommandLine &line, const char *name, const char *summary) {
 void add_not_built(CommandLine &line) {
     static std::uint64_t pid;
     static std::string fingerprint;
-    add_one(line, "top", "Shows the watched processes live (not built yet)");
     CLI::App *hunt = add_one(line, "hunt", "Arms the hunt for the writer behind an incident (not built yet)");
     hunt->add_option("PID", pid, "The process")->required();
     hunt->add_option("FINGERPRINT", fingerprint, "The incident's fingerprint")->required();

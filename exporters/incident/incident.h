@@ -20,8 +20,9 @@ struct Frame {
     std::string function;      // demangled, empty if unknown
     std::string file;
     unsigned line = 0;
-    bool inlined = false;  // function was inlined into that of the next frame
-    std::string note;      // why there are no symbols, if that is worth saying
+    bool inlined = false;    // function was inlined into that of the next frame
+    std::string note;        // why there are no symbols, if that is worth saying
+    std::string debug_file;  // the file whose lack leaves function or line unknown
 };
 using Stack = std::vector<Frame>;
 

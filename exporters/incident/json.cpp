@@ -29,6 +29,7 @@ Json frames(const Stack &stack) {
         if (frame.line != 0) out["line"] = frame.line;
         if (frame.inlined) out["inlined"] = true;
         if (!frame.note.empty()) out["note"] = text::clean(frame.note);
+        if (!frame.debug_file.empty()) out["debug_file"] = frame.debug_file;
         list.push_back(std::move(out));
     }
     return list;
@@ -49,6 +50,7 @@ Stack stack_of(const Json &list) {
         frame.line = in.value("line", 0U);
         frame.inlined = in.value("inlined", false);
         frame.note = in.value("note", "");
+        frame.debug_file = in.value("debug_file", "");
         stack.push_back(std::move(frame));
     }
     return stack;

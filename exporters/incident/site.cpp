@@ -26,6 +26,25 @@ const Stack &main_stack(const Incident &incident) {
 
 std::string site(const Incident &incident) { return site(main_stack(incident)); }
 
+const Stack &blamed(const Incident &incident) {
+    using segment::Kind;
+    const Stack &found = incident.free.empty() ? incident.writer : incident.free;
+    const auto or_found = [&](const Stack &stack) -> const Stack & { return stack.empty() ? found : stack; };
+    if (!incident.writer.empty()) return incident.writer;
+    switch (incident.kind) {
+        case Kind::header_overwritten:
+        case Kind::header_write_caught:
+            return or_found(incident.suspect_alloc);
+        case Kind::redzone_overwritten:
+        case Kind::large_header_corrupt:
+            return or_found(incident.alloc);
+        case Kind::use_after_free_write:
+            return or_found(incident.previous_free);
+        default:
+            return found;
+    }
+}
+
 std::string caller(const Incident &incident) {
     const Stack &stack = main_stack(incident);
     const auto own = std::find_if_not(stack.begin(), stack.end(), is_runtime_frame);

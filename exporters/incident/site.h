@@ -17,6 +17,10 @@ const Stack &main_stack(const Incident &incident);
 // The first frame of that.
 std::string site(const Incident &incident);
 
+// The stack whose code most likely has to change: the writer, else who allocated what was written past, else who freed
+// what was written to later, else where it was found.
+const Stack &blamed(const Incident &incident);
+
 // The function that called the one of `site`; empty if the stack does not tell.
 std::string caller(const Incident &incident);
 

@@ -4,7 +4,9 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <map>
 
+#include "incident/site.h"
 #include "report/kinds.h"
 #include "text/text.h"
 
@@ -12,6 +14,7 @@ namespace hakmem {
 namespace {
 
 constexpr std::size_t kDumpRow = 16;
+constexpr std::size_t kRuleColumns = 65;
 
 class Report {
   public:
@@ -19,11 +22,13 @@ class Report {
 
     std::string make() {
         headline();
-        facts();
+        where();
         stacks();
         suspect();
         dump();
-        footer();
+        missing_symbols();
+        facts();
+        end();
         return std::move(out_);
     }
 
@@ -42,9 +47,16 @@ class Report {
     }
 
     const KindText &kind() const { return kKindTexts[static_cast<std::size_t>(in_.kind)]; }
+    std::string kind_name() const { return segment::kKindNames[static_cast<std::size_t>(in_.kind)]; }
+    std::string mark() const { return "==" + std::to_string(in_.pid) + "=="; }
 
+    // Kind, address and thread in one line, as the sanitizers have it.
     void headline() {
-        line(styled(kRed, segment::kKindNames[static_cast<std::size_t>(in_.kind)]) + ": " + styled(kBold, kind().what));
+        line(std::string(kRuleColumns, '='));
+        line(mark() + styled(kRed, "ERROR: hakmem: " + kind_name() + " on address " + text::hex(in_.address)) +
+             " in thread " + std::to_string(in_.tid) +
+             (in_.thread.empty() ? "" : " (" + text::clean(in_.thread) + ")"));
+        line("  " + styled(kBold, kind().what));
     }
 
     static std::string block_text(std::uint64_t bytes, bool large) {
@@ -53,47 +65,43 @@ class Report {
     }
 
     std::string address_text() const {
-        std::string text = text::hex(in_.address);
+        const std::string text = text::hex(in_.address) + " ";
         if (in_.region != segment::AddressRegion::none) {
-            static constexpr const char *kWords[] = {"", "on a stack", "in a program's static data", "in a mapping",
-                                                     "not mapped"};
+            static constexpr const char *kWords[] = {"", "is on a stack", "is in a program's static data",
+                                                     "is in a mapping", "is not mapped"};
             static_assert(std::size(kWords) == std::size(segment::kAddressRegionNames));
-            return text + ", " + kWords[static_cast<std::size_t>(in_.region)];
+            return text + kWords[static_cast<std::size_t>(in_.region)];
         }
-        if (in_.block == 0) return text;
-        const std::string block = block_text(in_.slot_bytes, in_.large);
-        if (in_.address == in_.block)
-            text += ", the start of a " + block;
-        else
-            text += ", " + std::to_string(in_.address - in_.block) + " bytes into a " + block + " at " +
-                    text::hex(in_.block);
-        if (in_.asked_bytes != 0) text += " (" + std::to_string(in_.asked_bytes) + " asked for)";
-        return text;
+        if (in_.block == 0) return {};
+        const std::string block = block_text(in_.slot_bytes, in_.large) +
+                                  (in_.asked_bytes != 0 ? " (" + std::to_string(in_.asked_bytes) + " asked for)" : "");
+        if (in_.address == in_.block) return text + "is the start of a " + block;
+        return text + "is " + bytes_text(in_.address - in_.block) + " into a " + block + " at " + text::hex(in_.block);
     }
 
-    void facts() {
-        fact("process", text::clean(in_.process) + ", pid " + std::to_string(in_.pid) + ", thread " +
-                            std::to_string(in_.tid) + (in_.thread.empty() ? "" : " " + text::clean(in_.thread)));
-        fact("program", text::clean(in_.exe));
-        fact("time", text::rfc3339(in_.first_ns));
-        fact("address", address_text());
+    static std::string bytes_text(std::uint64_t count) {
+        return std::to_string(count) + (count == 1 ? " byte" : " bytes");
+    }
+
+    void where() {
+        if (const std::string text = address_text(); !text.empty()) line("  " + text);
         if (in_.kind == segment::Kind::redzone_overwritten)
-            fact("first byte", in_.offset < 0 ? std::to_string(-in_.offset) + " bytes before the block's start"
-                                              : std::to_string(in_.offset) + " bytes past the asked size");
+            line("  the first overwritten byte is " +
+                 (in_.offset < 0 ? std::to_string(-in_.offset) + " bytes before the block's start"
+                                 : std::to_string(in_.offset) + " bytes past the asked size"));
         if (in_.header_known) {
-            std::string text = "found " + text::hex_byte(in_.header_found);
+            std::string text = "header found " + text::hex_byte(in_.header_found);
             if (in_.header_expected != 0) text += ", expected " + text::hex_byte(in_.header_expected);
-            fact("header", text);
+            line("  " + text);
         }
-        if (!in_.reading.empty()) fact("written", text::clean(in_.reading));
+        if (!in_.reading.empty()) line("  written: " + text::clean(in_.reading));
         if (in_.outcome) {
             static constexpr const char *kWords[] = {"recovered: the header was repaired and the block freed",
                                                      "foreign: passed on to the next allocator",
                                                      "rejected: nothing was freed"};
             static_assert(std::size(kWords) == std::size(segment::kHeaderInvalidNames));
-            fact("outcome", kWords[static_cast<std::size_t>(*in_.outcome)]);
+            line(std::string("  ") + kWords[static_cast<std::size_t>(*in_.outcome)]);
         }
-        if (in_.count > 1) fact("count", std::to_string(in_.count) + " times, last " + text::rfc3339(in_.last_ns));
     }
 
     void stack(const std::string &title, const Stack &frames) {
@@ -116,6 +124,7 @@ class Report {
         }
     }
 
+    // What this thread did, who had freed the block, who had allocated it.
     void stacks() {
         stack("Written by", in_.writer);
         stack(kind().free_title, in_.free);
@@ -159,11 +168,34 @@ class Report {
         }
     }
 
-    void footer() {
+    // The debug files that would tell the functions and lines that are not known.
+    void missing_symbols() {
+        std::map<std::string, std::string> files;  // by module
+        for (const StackName &entry : kStacks)
+            for (const Frame &frame : in_.*entry.stack)
+                if (!frame.debug_file.empty()) files.emplace(frame.module, frame.debug_file);
+        if (files.empty()) return;
         line("");
-        fact("id", in_.id);
-        fact("fingerprint", in_.fingerprint);
+        line(styled(kBold, "No debug information:") + " build with -g, install these files, or set DEBUGINFOD_URLS");
+        for (const auto &[module, file] : files)
+            line("    " + text::clean(text::base_name(module)) + ": " + text::clean(file));
+    }
+
+    void facts() {
+        line("");
+        fact("process", text::clean(in_.process) + ", pid " + std::to_string(in_.pid));
+        fact("program", text::clean(in_.exe));
+        fact("time", text::rfc3339(in_.first_ns));
+        if (in_.count > 1) fact("count", std::to_string(in_.count) + " times, last " + text::rfc3339(in_.last_ns));
         fact("level", segment::kLevelNames[static_cast<std::size_t>(in_.level)]);
+        fact("id", text::clean(in_.id));
+        fact("fingerprint", text::clean(in_.fingerprint));
+    }
+
+    void end() {
+        line("");
+        line(styled(kBold, "SUMMARY: hakmem: " + kind_name() + " " + site(blamed(in_))));
+        line(mark() + "END OF INCIDENT");
     }
 
     const Incident &in_;

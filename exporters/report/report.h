@@ -1,4 +1,5 @@
-// One incident as text for the terminal: what happened in plain words, where, who is suspected, the bytes.
+// One incident as text for the terminal, in the order that users of the sanitizers know: kind, address, offset and
+// size; what this thread did; who freed; who allocated; the suspect; the bytes; a summary and an end mark.
 #pragma once
 
 #include <string>

@@ -1,36 +1,22 @@
 #include "symbolize/demangle.h"
 
 #include <cxxabi.h>
+#define HAVE_DECL_BASENAME 1  // libc's and not libiberty's, which its header declares otherwise
+#include <libiberty/demangle.h>
 
-#include <algorithm>
-#include <cctype>
 #include <cstdlib>
-#include <string_view>
 
 namespace hakmem {
-namespace {
-
-// Rust's older mangling is C++'s with "::h" and 16 hex digits behind the name.
-void drop_rust_hash(std::string &name) {
-    constexpr std::size_t kHashLength = 3 + 16;
-    if (name.size() <= kHashLength) return;
-    const std::string_view tail = std::string_view(name).substr(name.size() - kHashLength);
-    if (tail.starts_with("::h") && std::all_of(tail.begin() + 3, tail.end(), [](unsigned char c) {
-            return std::isdigit(c) != 0 || (c >= 'a' && c <= 'f');
-        }))
-        name.resize(name.size() - kHashLength);
-}
-
-}  // namespace
 
 std::string demangle(const char *symbol) {
+    // Rust's older names are C++'s by form, with a hash at the end: only Rust's demangler tells them and their escapes.
+    char *demangled = rust_demangle(symbol, 0);
     int status = 0;
-    char *demangled =
-        symbol[0] == '_' && symbol[1] == 'Z' ? abi::__cxa_demangle(symbol, nullptr, nullptr, &status) : nullptr;
+    if (demangled == nullptr && symbol[0] == '_' && symbol[1] == 'Z')
+        demangled = abi::__cxa_demangle(symbol, nullptr, nullptr, &status);
     if (demangled == nullptr) return symbol;
     std::string name = demangled;
     std::free(demangled);
-    drop_rust_hash(name);
     return name;
 }
 

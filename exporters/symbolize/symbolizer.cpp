@@ -4,7 +4,9 @@
 #include <elfutils/libdw.h>
 #include <elfutils/libdwfl.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,10 +20,29 @@
 namespace hakmem {
 namespace {
 
-const Dwfl_Callbacks kCallbacks = {.find_elf = nullptr,
-                                   .find_debuginfo = dwfl_standard_find_debuginfo,
-                                   .section_address = dwfl_offline_section_address,
-                                   .debuginfo_path = nullptr};
+constexpr const char *kDebugFolder = "/usr/lib/debug";
+constexpr std::size_t kMinBuildId = 2;  // bytes: the first names a folder
+constexpr int kOpenFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+
+// Where Debian and others install the debug file of a build-id; empty if there is none to go by.
+std::string debug_file_of(const std::string &build_id) {
+    if (build_id.size() < kMinBuildId) return {};
+    const std::string digits = text::hex_bytes(build_id);
+    return std::string(kDebugFolder) + "/.build-id/" + digits.substr(0, 2) + "/" + digits.substr(2) + ".debug";
+}
+
+// A file as a process sees it, whose root may be another than ours: links in it lead to where they lead there. -1 if
+// there is none, or the process has ended, or it is not ours to look at.
+int open_in_root_of(std::uint64_t pid, const std::string &path) {
+    const int root = ::open(("/proc/" + std::to_string(pid) + "/root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0) return -1;
+    open_how how{};
+    how.flags = kOpenFlags;
+    how.resolve = RESOLVE_IN_ROOT;
+    const auto fd = static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how));
+    ::close(root);
+    return fd;
+}
 
 std::string function_name(Dwarf_Die *die) {
     Dwarf_Attribute attribute;
@@ -43,14 +64,22 @@ std::string absolute(const char *file, const char *folder) {
 // One opened module, by path and build-id.
 class Symbolizer::ModuleFile {
   public:
-    explicit ModuleFile(const segment::Module &module) : path_(module.path), build_id_(module.build_id) { open(); }
+    ModuleFile(const segment::Module &module, const segment::Snapshot &process)
+        : path_(module.path), build_id_(module.build_id), process_(process.identity()) {
+        if (process.alive) set_debug_folders(process.pid);
+        open(process);
+    }
     ~ModuleFile() {
         if (dwfl_ != nullptr) dwfl_end(dwfl_);
     }
     ModuleFile(const ModuleFile &) = delete;
     ModuleFile &operator=(const ModuleFile &) = delete;
 
-    bool is(const segment::Module &module) const { return path_ == module.path && build_id_ == module.build_id; }
+    // What could not be opened for one process may be there for another.
+    bool is(const segment::Module &module, const segment::Snapshot &process) const {
+        return path_ == module.path && build_id_ == module.build_id &&
+               (module_ != nullptr || process_ == process.identity());
+    }
 
     // Appends the frames at the file's virtual address `vaddr`, inlined ones first. `base` has what is known of them.
     void append(Stack &stack, const Frame &base, std::uint64_t vaddr) {
@@ -70,42 +99,79 @@ class Symbolizer::ModuleFile {
             frame.function = demangle(name);
         set_line(frame, address);
         if (frame.function.empty()) frame.note = "no symbols";
+        if (!has_debug_information()) frame.debug_file = debug_file_of(build_id_);
         stack.push_back(std::move(frame));
     }
 
   private:
-    void open() {
+    // libdw's own way of saying it: next to the file, in .debug there, and below these.
+    void set_debug_folders(std::uint64_t pid) {
+        debug_folders_ =
+            std::string(":.debug:") + kDebugFolder + ":/proc/" + std::to_string(pid) + "/root" + kDebugFolder;
+        debug_folders_pointer_ = debug_folders_.data();
+        callbacks_.debuginfo_path = &debug_folders_pointer_;
+    }
+
+    void open(const segment::Snapshot &process) {
         if (path_.empty() || path_[0] != '/') {
             note_ = "no file";  // the vdso, or a path that means nothing here
             return;
         }
-        const int fd = ::open(path_.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-        struct stat info {};
-        if (fd < 0 || ::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-            if (fd >= 0) ::close(fd);
+        // A process in a container has files of its own by the same names, and one whose file was replaced still has
+        // the old one as its program.
+        if (process.alive) take(open_in_root_of(process.pid, path_), path_);
+        take(::open(path_.c_str(), kOpenFlags), path_);
+        if (process.alive && path_ == process.exe) {
+            const std::string program = "/proc/" + std::to_string(process.pid) + "/exe";
+            take(::open(program.c_str(), kOpenFlags), program);
+        }
+        // The debug file alone tells nearly as much.
+        if (const std::string debug = debug_file_of(build_id_); !debug.empty())
+            take(::open(debug.c_str(), kOpenFlags), debug);
+        if (module_ != nullptr)
+            note_.clear();
+        else if (note_.empty())
             note_ = "the file is not there any more";
+    }
+
+    // Opens what `fd` is, if nothing has been found so far and this is the module; closes it otherwise.
+    void take(int fd, const std::string &name) {
+        if (fd < 0) return;
+        struct stat info {};
+        if (module_ != nullptr || ::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+            ::close(fd);
             return;
         }
-        dwfl_ = dwfl_begin(&kCallbacks);
-        dwfl_report_begin(dwfl_);
-        Dwfl_Module *module = dwfl_report_offline(dwfl_, path_.c_str(), path_.c_str(), fd);
-        dwfl_report_end(dwfl_, nullptr, nullptr);
+        Dwfl *dwfl = dwfl_begin(&callbacks_);
+        dwfl_report_begin(dwfl);
+        Dwfl_Module *module = dwfl_report_offline(dwfl, path_.c_str(), name.c_str(), fd);
+        dwfl_report_end(dwfl, nullptr, nullptr);
         if (module == nullptr) {
             ::close(fd);
-            note_ = "not an ELF file";
+            if (note_.empty()) note_ = "not an ELF file";
+        } else if (!is_same_build(module)) {
+            note_ = "the file was replaced since (its build-id differs)";
+        } else {
+            dwfl_ = dwfl;
+            module_ = module;
             return;
         }
+        dwfl_end(dwfl);
+    }
+
+    bool is_same_build(Dwfl_Module *module) const {
         GElf_Addr bias = 0;
         dwfl_module_getelf(module, &bias);  // reads the build-id in passing
         const unsigned char *bits = nullptr;
         GElf_Addr at = 0;
         const int bytes = dwfl_module_build_id(module, &bits, &at);
         const std::string found(reinterpret_cast<const char *>(bits), bytes > 0 ? static_cast<std::size_t>(bytes) : 0);
-        if (!build_id_.empty() && found.substr(0, segment::kBuildIdBytes) != build_id_) {
-            note_ = "the file was replaced since (its build-id differs)";
-            return;
-        }
-        module_ = module;
+        return build_id_.empty() || found.substr(0, segment::kBuildIdBytes) == build_id_;
+    }
+
+    bool has_debug_information() {
+        Dwarf_Addr bias = 0;
+        return dwfl_module_getdwarf(module_, &bias) != nullptr;
     }
 
     bool append_from_dwarf(Stack &stack, const Frame &base, GElf_Addr address) {
@@ -178,7 +244,14 @@ class Symbolizer::ModuleFile {
 
     std::string path_;
     std::string build_id_;
+    std::string process_;  // that it was opened for
     std::string note_;
+    std::string debug_folders_;
+    char *debug_folders_pointer_ = nullptr;
+    Dwfl_Callbacks callbacks_ = {.find_elf = nullptr,
+                                 .find_debuginfo = dwfl_standard_find_debuginfo,
+                                 .section_address = dwfl_offline_section_address,
+                                 .debuginfo_path = nullptr};
     Dwfl *dwfl_ = nullptr;
     Dwfl_Module *module_ = nullptr;
 };
@@ -186,12 +259,13 @@ class Symbolizer::ModuleFile {
 Symbolizer::Symbolizer() = default;
 Symbolizer::~Symbolizer() = default;
 
-Symbolizer::ModuleFile &Symbolizer::open(const segment::Module &module) {
-    const auto found = std::find_if(files_.begin(), files_.end(), [&](const auto &file) { return file->is(module); });
+Symbolizer::ModuleFile &Symbolizer::open(const segment::Module &module, const segment::Snapshot &process) {
+    const auto found =
+        std::find_if(files_.begin(), files_.end(), [&](const auto &file) { return file->is(module, process); });
     if (found != files_.end()) {
         files_.splice(files_.begin(), files_, found);
     } else {
-        files_.push_front(std::make_unique<ModuleFile>(module));
+        files_.push_front(std::make_unique<ModuleFile>(module, process));
         if (files_.size() > kMaxOpen) files_.pop_back();
     }
     return *files_.front();
@@ -213,7 +287,7 @@ Stack Symbolizer::symbolize(const segment::Frames &frames, const segment::Snapsh
         frame.offset = frame.pc - module.bias;
         // A return address may be the first one of the next function or line; the call is before it.
         const bool exact = i == 0 && first_is_exact;
-        open(module).append(stack, frame, frame.offset - (exact || frame.offset == 0 ? 0 : 1));
+        open(module, snapshot).append(stack, frame, frame.offset - (exact || frame.offset == 0 ? 0 : 1));
     }
     return stack;
 }

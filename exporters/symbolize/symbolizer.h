@@ -1,6 +1,8 @@
 // From a return address to function, file and line, with libdw. A module is opened by its path and used only if its
 // build-id is the one that the watched process recorded: a file that was replaced since is said so, not guessed at.
-// Separate debug files are found by build-id under /usr/lib/debug, and by debuginfod where DEBUGINFOD_URLS is set.
+// While the process lives, its files are read as it sees them, which may be in a container; of a program that was
+// replaced it still has the old file. Separate debug files are found by build-id under /usr/lib/debug, ours and the
+// process's, and by debuginfod where DEBUGINFOD_URLS is set.
 //
 // Module paths come from watched programs: only regular files are opened. Opened modules are cached. Not thread-safe;
 // one thread symbolizes.
@@ -30,7 +32,7 @@ class Symbolizer {
 
   private:
     class ModuleFile;
-    ModuleFile &open(const segment::Module &module);
+    ModuleFile &open(const segment::Module &module, const segment::Snapshot &process);
 
     static constexpr std::size_t kMaxOpen = 128;
     std::list<std::unique_ptr<ModuleFile>> files_;  // most recently used first

@@ -10,6 +10,8 @@
 #include <atomic>
 #include <cstddef>
 
+#include "diag/message.h"
+
 extern "C" {
 // The linker's names for where this library (or program) begins and ends.
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
@@ -126,7 +128,7 @@ void leave() {
 
 void start() {
     if (!enter()) return;
-    load();
+    if (!load()) print_line("no backtraces: libunwind.so.8 cannot be loaded");
     leave();
 }
 
