@@ -158,6 +158,7 @@ class Allocator {
     static void *allocate_guarded(std::size_t bytes, std::size_t alignment, const WatchPlan &plan, Family family);
     static void *allocate_aligned_watched(std::size_t alignment, std::size_t bytes, std::size_t whole, Family family);
     static void *align_in_slot(void *slot, std::size_t alignment, std::size_t bytes);
+    static void *align_in_run(Span *span, std::uintptr_t aligned, std::size_t bytes);
     static void mark_guarded(void *block);
     static void deallocate_guarded(Span *span, Giving giving);
     static void *move_block(void *block, std::size_t usable, std::size_t bytes);
@@ -898,6 +899,9 @@ void *Allocator<P>::align_in_slot(void *slot, std::size_t alignment, std::size_t
     if (slot == nullptr) return nullptr;
     const std::uintptr_t aligned = align_up(address_of(slot), alignment);
     if constexpr (P::kDiagnostic) {
+        // A thread's first allocation, or a level that has just risen, may have put it elsewhere than in a slot.
+        Span *span = page_map.span_of(address_of(slot));
+        if (span->kind != SpanKind::small) return align_in_run(span, aligned, bytes);
         Watched watched;
         if (is_watched(slot) && find_watched(address_of(slot), watched)) {
             watched.user = aligned;
@@ -906,6 +910,21 @@ void *Allocator<P>::align_in_slot(void *slot, std::size_t alignment, std::size_t
     }
     if (aligned == address_of(slot)) return slot;
     BlockHeader::store(pointer_to(aligned), aligned - address_of(slot), BlockHeader::kAligned);
+    return pointer_to(aligned);
+}
+
+// Pages of their own need no way back to a slot's start: the block starts further on.
+template <Probe P>
+void *Allocator<P>::align_in_run(Span *span, std::uintptr_t aligned, std::size_t bytes) {
+    if constexpr (P::kDiagnostic) {
+        if (span->kind == SpanKind::guarded)
+            mark_guarded(pointer_to(aligned));
+        else
+            BlockHeader::store(pointer_to(aligned), span->end() - aligned, BlockHeader::kRun);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        span->user_offset = static_cast<std::uint32_t>(aligned - span->start);
+        if (span->watched) P::narrowed(watched_large(span), bytes);
+    }
     return pointer_to(aligned);
 }
 

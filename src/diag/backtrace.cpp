@@ -11,6 +11,7 @@
 #include <cstddef>
 
 #include "diag/message.h"
+#include "diag/unwinder_files.h"
 
 extern "C" {
 // The linker's names for where this library (or program) begins and ends.
@@ -73,7 +74,9 @@ bool find(void *library, const char *name, Function &function) {
 }
 
 bool find_all(void *library) {
-    return library != nullptr && find(library, HAKMEM_NAME_OF(unw_backtrace), unwinder.backtrace) &&
+    if (library == nullptr) return false;
+    keep_off_files(library);
+    return find(library, HAKMEM_NAME_OF(unw_backtrace), unwinder.backtrace) &&
 #if defined(__x86_64__)
            find(library, HAKMEM_NAME_OF(unw_tdep_getcontext), unwinder.get_context) &&
 #endif

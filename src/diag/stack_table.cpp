@@ -27,10 +27,12 @@ void StackTable::start(const Segment &segment) {
         for (auto &slot : slots_) slot.store(0, std::memory_order_relaxed);
     }
     used_ = 1;  // number 0 is nobody's
+    out_of_space_ = false;
 }
 
 void StackTable::carry_over(const Segment &segment) {
     segment_ = segment;
+    out_of_space_ = false;
     for (StackId id = 1; id < used(); ++id) {
         segment::StackRecord &stack = segment.stacks()[id];
         stack.allocated_objects -= std::min(stack.freed_objects, stack.allocated_objects);
@@ -48,11 +50,15 @@ StackId StackTable::intern(const std::uintptr_t *pc, unsigned frames, ModuleMap 
         std::atomic<std::uint64_t> &slot = slots_[(hash + probe) % kSlots];
         std::uint64_t value = slot.load(std::memory_order_acquire);
         if (value == 0) {
+            if (out_of_space_.load(std::memory_order_relaxed)) return 0;
             std::uint32_t id = used_.load(std::memory_order_relaxed);
             do {
                 if (id >= kStacks) return 0;
             } while (!used_.compare_exchange_weak(id, id + 1));
-            if (!prepare_memory(&segment_.stacks()[id], kStackRecordBytes)) return 0;
+            if (!prepare_memory(&segment_.stacks()[id], kStackRecordBytes)) {
+                out_of_space_ = true;
+                return 0;
+            }
             if (!slot.compare_exchange_strong(value, tag | id)) {
                 // Somebody took the slot: the number is lost, its record stays empty, and readers pass over it.
                 --probe;

@@ -45,6 +45,8 @@ class StackTable {
     // Hash (its upper bits) and number in one word. 0: free.
     std::atomic<std::uint64_t> slots_[kSlots] = {};
     std::atomic<std::uint32_t> used_{0};
+    // The disk is full: asking again for every sample would only cost time and numbers.
+    std::atomic<bool> out_of_space_{false};
 };
 
 }  // namespace hakmem

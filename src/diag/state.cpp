@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/text.h"
@@ -11,6 +12,7 @@
 #include "diag/process.h"
 #include "diag/runtime_dir.h"
 #include "os/pages.h"
+#include "os/readable.h"
 #include "version.h"
 
 namespace hakmem {
@@ -148,8 +150,8 @@ class Inheritance {
         if (stack_bytes_ == 0) return;
         copy_ = static_cast<unsigned char *>(os::map(module_bytes_ + stack_bytes_));
         if (copy_ == nullptr) return;
-        std::memcpy(copy_, state.segment.modules(), module_bytes_);
-        std::memcpy(copy_ + module_bytes_, state.segment.stacks(), stack_bytes_);
+        copy(copy_, state.segment.modules(), module_bytes_);
+        copy(copy_ + module_bytes_, state.segment.stacks(), stack_bytes_);
     }
     ~Inheritance() {
         if (copy_ != nullptr) os::unmap(copy_, module_bytes_ + stack_bytes_);
@@ -172,6 +174,15 @@ class Inheritance {
     }
 
   private:
+    // Where the disk is full, a record whose place was never written can't be read either: it stays empty here.
+    static void copy(unsigned char *to, const void *from, std::size_t bytes) {
+        const auto begin = reinterpret_cast<std::uintptr_t>(from);
+        if (os::safe_read(begin, to, bytes)) return;
+        for (std::size_t at = 0; at < bytes; at += kPieceBytes)
+            os::safe_read(begin + at, to + at, std::min(kPieceBytes, bytes - at));
+    }
+    static constexpr std::size_t kPieceBytes = 256;
+
     std::size_t module_bytes_;
     std::size_t stack_bytes_;
     unsigned char *copy_ = nullptr;
