@@ -52,5 +52,15 @@ class Compare(unittest.TestCase):
             self.assertNotIn("Traceback", run.stderr)
 
 
+class Diagnosis(unittest.TestCase):
+    def test_every_level(self):
+        run = subprocess.run([harness.SOURCE / "bench" / "diagnosis", "--build", harness.BUILD, "--tiny"],
+                             capture_output=True, text=True, timeout=300)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        for level in harness.LEVELS:
+            self.assertEqual(len(re.findall(rf"(?m)^{level} .* other threads: .* GiB a second$", run.stdout)), 2, level)
+            self.assertEqual(len(re.findall(rf"(?m)^{level} .* first .* \(median\)", run.stdout)), 5, level)
+
+
 if __name__ == "__main__":
     harness.main()

@@ -79,7 +79,7 @@ class Sweep {
         const std::uint8_t size_class = span.size_class;
         const std::uint32_t carved = span.carved;
         const std::uint32_t headers = headers_of(span);
-        const bool noted = span.watched;
+        BlockNote *const notes = span.watched ? note_of(&span, 0, false) : nullptr;
         result_.headers += headers;
         const std::size_t step = size_classes::kSlotBytes[size_class];
         std::uintptr_t block = start + size_classes::kFirstSlot;
@@ -87,8 +87,8 @@ class Sweep {
             const std::uint8_t header = header_byte::load(pointer_to(block));
             if (!is_valid(header, size_class)) [[unlikely]]
                 look_again(span, start, i, block, header);
-            else if (noted && i < carved)
-                visit_note(block);
+            else if (notes != nullptr && i < carved)
+                visit_note(block, watched_small(block, &span, i, notes + i));
         }
     }
 
@@ -130,9 +130,8 @@ class Sweep {
 
     // Slack and quarantined memory of a watched block. The block and its note may change at any moment, as its owner
     // goes on: so each look starts anew, and nothing is written.
-    void visit_note(std::uintptr_t block) {
-        Watched watched;
-        if (!looks_bad(block, watched)) return;
+    void visit_note(std::uintptr_t block, Watched watched) {
+        if (Watcher::looks_well(watched)) return;
         for (unsigned look = 0; look < kLooks; ++look) {
             pause_shortly();
             if (!looks_bad(block, watched)) return;
@@ -148,7 +147,7 @@ class Sweep {
         if (span.user_offset == 0) return;  // not handed out yet
         ++result_.headers;
         if (header_holds(span)) {
-            if (span.watched) visit_note(span.start + span.user_offset);
+            if (span.watched) visit_note(span.start + span.user_offset, watched_large(&span));
             return;
         }
         for (unsigned look = 0; look < kLooks; ++look) {
@@ -179,7 +178,7 @@ class Sweep {
         if (span.freed) return;
         ++result_.headers;
         std::uint8_t found = 0;
-        if (!guarded_header_hurt(span, found)) return visit_note(span.start + span.user_offset);
+        if (!guarded_header_hurt(span, found)) return visit_note(span.start + span.user_offset, watched_large(&span));
         for (unsigned look = 0; look < kLooks; ++look) {
             pause_shortly();
             if (!still_there(&span, start) || !guarded_header_hurt(span, found)) return;
