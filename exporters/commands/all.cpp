@@ -18,6 +18,7 @@ void add_all(CommandLine &line) {
     add_inspect(line);
     add_options(line);
     add_audit(line);
+    add_hunt(line);
     add_not_built(line);
 }
 

@@ -53,7 +53,8 @@ void add_inspect(CommandLine &line);
 void add_options(CommandLine &line);
 void add_set(CommandLine &line);
 void add_audit(CommandLine &line);
-void add_not_built(CommandLine &line);  // top, hunt
+void add_hunt(CommandLine &line);
+void add_not_built(CommandLine &line);  // top
 
 // A subcommand with the options that each has.
 CLI::App *add_subcommand(CLI::App &app, const char *name, const char *summary);

@@ -1,4 +1,4 @@
-// hakmem top and hunt: named in the interface, not built yet. They say so.
+// hakmem top: named in the interface, not built yet. It says so.
 #include <CLI/CLI.hpp>
 #include <string>
 
@@ -7,23 +7,15 @@
 namespace hakmem {
 namespace {
 
-CLI::App *add_one(CommandLine &line, const char *name, const char *summary) {
+void add_one(CommandLine &line, const char *name, const char *summary) {
     CLI::App *command = add_subcommand(line.app, name, summary);
     command->callback([&line, name] {
         line.action = [name]() -> int { throw CommandError(std::string(name) + " is not built yet"); };
     });
-    return command;
 }
 
 }  // namespace
 
-void add_not_built(CommandLine &line) {
-    static std::uint64_t pid;
-    static std::string fingerprint;
-    add_one(line, "top", "Shows the watched processes live (not built yet)");
-    CLI::App *hunt = add_one(line, "hunt", "Arms the hunt for the writer behind an incident (not built yet)");
-    hunt->add_option("PID", pid, "The process")->required();
-    hunt->add_option("FINGERPRINT", fingerprint, "The incident's fingerprint")->required();
-}
+void add_not_built(CommandLine &line) { add_one(line, "top", "Shows the watched processes live (not built yet)"); }
 
 }  // namespace hakmem

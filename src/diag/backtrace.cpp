@@ -123,7 +123,8 @@ __attribute__((noinline)) void capture(Trace &trace, unsigned depth) {
     capture_from(trace, depth, [](std::uintptr_t pc) { return !is_own(pc); });
 }
 
-__attribute__((noinline)) void capture_interrupted(Trace &trace, unsigned depth, std::uintptr_t pc, std::uintptr_t behind) {
+__attribute__((noinline)) void capture_interrupted(Trace &trace, unsigned depth, std::uintptr_t pc,
+                                                   std::uintptr_t behind) {
     capture_from(trace, depth, [pc](std::uintptr_t frame) { return frame == pc; });
     if (trace.frames == 0) trace.frames = 1;  // the unwinder did not get through the signal frame
     trace.pc[0] = behind;

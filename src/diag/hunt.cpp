@@ -23,8 +23,8 @@ using segment::Level;
 
 constexpr std::uint32_t kAllClasses = 0xFFFFFFFF;
 
-// How long a place's block that is in use stays at least, in ticks of 0.3 to 1 ns: some writers overflow while they fill
-// a block, some when it is old. First those that all threads watch.
+// How long a place's block that is in use stays at least, in ticks of 0.3 to 1 ns: some writers overflow while they
+// fill a block, some when it is old. First those that all threads watch.
 constexpr std::uint64_t kLeastStay[] = {6'000'000, 150'000'000, 0, 300'000};
 // One that is free, for blocks of other classes.
 constexpr std::uint64_t kLeastIdle = 6'000'000;

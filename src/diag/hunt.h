@@ -1,13 +1,13 @@
 // The hunt: from a block whose header was overwritten to the instruction that does it, in the running process.
 //
-// An incident arms it and names a suspect: a size class at least, and where it is known who allocated the block that was
-// written past, that site. From then on some of the allocations of that class are hunted: each gets slack behind it,
-// which an overflow hits instead of the neighbour. Slack that turns out changed when the block is freed tells the site,
-// if that was not known. Blocks of a guilty site are put into places, where a watchpoint of the processor
+// An incident arms it and names a suspect: a size class at least, and where it is known who allocated the block that
+// was written past, that site. From then on some of the allocations of that class are hunted: each gets slack behind
+// it, which an overflow hits instead of the neighbour. Slack that turns out changed when the block is freed tells the
+// site, if that was not known. Blocks of a guilty site are put into places, where a watchpoint of the processor
 // (watchpoints.h) is on the byte behind the block: two places that all threads watch, and two of each thread's own. A
 // place keeps its block when that is freed, for the site's next allocation: so the watchpoints stay where they are. A
-// block that stays too long leaves its place to a younger one; in a thread's own that costs a system call, in the others
-// many. Where there are no watchpoints, the site's blocks get guard pages instead.
+// block that stays too long leaves its place to a younger one; in a thread's own that costs a system call, in the
+// others many. Where there are no watchpoints, the site's blocks get guard pages instead.
 //
 // Nothing here waits for a lock: allocations that come at the wrong moment are not hunted.
 #pragma once

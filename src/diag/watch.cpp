@@ -266,7 +266,8 @@ void Watcher::watched(CounterShard &shard, const Watched &watched, std::size_t b
     Note::Behind behind{.filled = pending_fill_ || pending_hunt_, .hunted = pending_hunt_};
     if (behind.filled) {
         if (pending_hunt_ && !watched.guard_pages)
-            behind.spare = static_cast<std::uint32_t>(size_classes::usable_bytes(size_classes::of_request(bytes)) - bytes);
+            behind.spare =
+                static_cast<std::uint32_t>(size_classes::usable_bytes(size_classes::of_request(bytes)) - bytes);
         behind.slack = static_cast<std::uint32_t>(std::min(watched.room - bytes - behind.spare, kMostSlack));
     }
     // An audit may come by at any moment: the bytes are there before the note says so, here and below.
@@ -283,8 +284,7 @@ void Watcher::place(const Watched &watched, std::size_t bytes, std::uint32_t sla
     std::uintptr_t byte = watched.end() - slack;
     // Without the note's help: what is behind the asked size is slack right away at guard.
     if (pending_fill_ && hunt.first_bad() < slack) byte = watched.user + bytes + hunt.first_bad();
-    const Hunt::Placed placed =
-        hunt.place(watched.block, pending_class_, byte, applicant_, pace_.affords(move_cost_));
+    const Hunt::Placed placed = hunt.place(watched.block, pending_class_, byte, applicant_, pace_.affords(move_cost_));
     Note(watched.note).set_place(placed.place);
     const std::uint64_t took = os::ticks() - now;
     if (placed.moved_shared) move_cost_ += (static_cast<std::int64_t>(took) - move_cost_) / 4;

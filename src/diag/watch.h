@@ -95,8 +95,8 @@ class Watcher {
     bool watches_all_ = false;
     std::uint32_t pending_weight_ = 0;  // of the block that plan has chosen and watched will get
     bool pending_fill_ = false;
-    StackId pending_stack_ = 0;  // taken for the plan already; 0: not
-    bool pending_hunt_ = false;  // gets slack because it is hunted
+    StackId pending_stack_ = 0;   // taken for the plan already; 0: not
+    bool pending_hunt_ = false;   // gets slack because it is hunted
     bool pending_place_ = false;  // and a watchpoint, if there is one
     std::size_t pending_class_ = 0;
     Hunt::Applicant applicant_{};

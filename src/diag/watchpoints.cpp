@@ -63,8 +63,8 @@ int move_up(int fd) {
     return moved;
 }
 
-// Under a seccomp filter the call may mean death. So a child that shares our memory tries it first: one that ends without
-// a signal, and that only we can wait for.
+// Under a seccomp filter the call may mean death. So a child that shares our memory tries it first: one that ends
+// without a signal, and that only we can wait for.
 bool survives_the_call() {
     constexpr int kFiltered = 2;
     if (prctl(PR_GET_SECCOMP) != kFiltered) return true;

@@ -5,9 +5,9 @@
 //   overflow_server THREADS OVERFLOWS [MODE] [ONE_IN]
 //
 // MODE: `brief` (the name is freed with its request), `kept` (it stays for some thousand requests), `handed` (another
-// thread writes it), `underflow` (the bug is another one and happens once: a hunt goes on for ever), `none`.
-// Ends after so many overflows, or, where there are none, after so many thousand requests. Then it prints a line
-// `overflow NANOSECONDS` for each, when it happened, and `requests N in NANOSECONDS`.
+// thread writes it), `long` (the name is 30 bytes too long), `underflow` (the bug is another one and happens once: a
+// hunt goes on for ever), `none`. Ends after so many overflows, or, where there are none, after so many thousand
+// requests. Then it prints a line `overflow NANOSECONDS` for each, when it happened, and `requests N in NANOSECONDS`.
 #include <pthread.h>
 #include <time.h>
 
@@ -23,7 +23,7 @@
 
 namespace {
 
-enum class Mode { brief, kept, handed, underflow, none };
+enum class Mode { brief, kept, handed, long_names, underflow, none };
 
 constexpr unsigned kSites = 40;
 constexpr unsigned kBlocksOfRequest = 8;
@@ -65,7 +65,8 @@ template <unsigned Site>
 using Allocate = char *(*)(std::size_t);
 constexpr auto kAllocate = []<std::size_t... Site>(std::index_sequence<Site...>) {
     return std::array<Allocate, sizeof...(Site)>{allocate_at_site<Site>...};
-}(std::make_index_sequence<kSites - 1>());
+}
+(std::make_index_sequence<kSites - 1>());
 
 // The fortieth.
 [[gnu::noinline]] char *allocate_name(std::size_t bytes) {
@@ -75,8 +76,8 @@ constexpr auto kAllocate = []<std::size_t... Site>(std::index_sequence<Site...>)
 }
 
 [[gnu::noinline]] void copy_name(char *to, const char *name) {
-    while (*name != '\0') *to++ = *name++;
-    *to = '\0';  // @write copy_name
+    while (*name != '\0') *to++ = *name++;  // @write letters
+    *to = '\0';                             // @write terminator
 }
 
 // Who writes the names in mode `handed`.
@@ -151,17 +152,20 @@ class Worker {
 
     void handle_name(bool bug) {
         constexpr std::size_t kFull = 47;  // what a slot of 48 bytes holds
-        char text[kFull + 1];
-        const std::size_t letters = bug && mode != Mode::underflow ? kFull : 32 + random_.next() % (kFull - 32);
+        constexpr std::size_t kLong = 100, kTooLong = 30;
+        char text[kLong + 1];
+        const bool too_short = bug && mode != Mode::underflow;
+        const bool too_long = too_short && mode == Mode::long_names;
+        const std::size_t letters = too_long ? kLong : too_short ? kFull : 32 + random_.next() % (kFull - 32);
         std::memset(text, 'n', letters);
         text[letters] = '\0';
-        char *name = allocate_name(bug && mode != Mode::underflow ? letters : letters + 1);
+        char *name = allocate_name(letters + 1 - (too_long ? kTooLong : too_short ? 1 : 0));
         if (mode == Mode::handed)
             handover.write(name, text);
         else
             copy_name(name, text);
         if (bug && mode == Mode::underflow && overflows.fetch_add(1) == 0) name[-1] = 0;
-        if (bug && mode != Mode::underflow) {
+        if (too_short) {
             const std::uint64_t count = overflows.fetch_add(1);
             if (count < kMostOverflows) times[count] = now_ns(CLOCK_REALTIME);
             if (count + 1 >= wanted) ended = true;
@@ -196,11 +200,9 @@ void *write_in_thread(void *) {
 
 int main(int argc, char **argv) {
     const std::string name = argc > 3 ? argv[3] : "brief";
-    constexpr std::pair<const char *, Mode> kModes[] = {{"brief", Mode::brief},
-                                                        {"kept", Mode::kept},
-                                                        {"handed", Mode::handed},
-                                                        {"underflow", Mode::underflow},
-                                                        {"none", Mode::none}};
+    constexpr std::pair<const char *, Mode> kModes[] = {{"brief", Mode::brief},         {"kept", Mode::kept},
+                                                        {"handed", Mode::handed},       {"long", Mode::long_names},
+                                                        {"underflow", Mode::underflow}, {"none", Mode::none}};
     bool known = false;
     for (const auto &[text, value] : kModes) {
         if (name != text) continue;
@@ -211,7 +213,8 @@ int main(int argc, char **argv) {
     wanted = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 0;
     if (argc > 4) one_in = std::strtoull(argv[4], nullptr, 10);
     if (!known || threads == 0 || threads > 64 || wanted == 0 || one_in == 0) {
-        std::fprintf(stderr, "use: overflow_server THREADS OVERFLOWS [brief|kept|handed|underflow|none] [ONE_IN]\n");
+        std::fprintf(stderr,
+                     "use: overflow_server THREADS OVERFLOWS [brief|kept|handed|long|underflow|none] [ONE_IN]\n");
         return 2;
     }
     const std::uint64_t start = now_ns(CLOCK_MONOTONIC);
@@ -228,7 +231,8 @@ int main(int argc, char **argv) {
     const std::uint64_t took = now_ns(CLOCK_MONOTONIC) - start;
     const std::uint64_t seen = std::min(overflows.load(), kMostOverflows);
     if (mode != Mode::underflow && mode != Mode::none)
-        for (std::uint64_t i = 0; i < seen; ++i) std::printf("overflow %llu\n", static_cast<unsigned long long>(times[i]));
+        for (std::uint64_t i = 0; i < seen; ++i)
+            std::printf("overflow %llu\n", static_cast<unsigned long long>(times[i]));
     std::printf("requests %llu in %llu\n", static_cast<unsigned long long>(requests.load()),
                 static_cast<unsigned long long>(took));
     return 0;

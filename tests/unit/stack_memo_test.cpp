@@ -92,9 +92,8 @@ TEST(StackMemo, KnowsManyCallSitesOfOneFunction) {
     memo.forget();
     int known = 0;
     for (int round = 0; round < kRounds; ++round) {
-        [&]<int... Site>(std::integer_sequence<int, Site...>) {
-            ((known += known_at_site<Site>() ? 1 : 0), ...);
-        }(std::make_integer_sequence<int, kSites>());
+        [&]<int... Site>(std::integer_sequence<int, Site...>) { ((known += known_at_site<Site>() ? 1 : 0), ...); }
+        (std::make_integer_sequence<int, kSites>());
     }
     // Chance may put more of them into one bucket than it holds.
     EXPECT_GE(known, (kRounds - 1) * kSites * 9 / 10);
