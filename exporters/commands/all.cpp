@@ -19,7 +19,7 @@ void add_all(CommandLine &line) {
     add_options(line);
     add_audit(line);
     add_top(line);
-    add_not_built(line);
+    add_hunt(line);
 }
 
 }  // namespace hakmem

@@ -54,7 +54,7 @@ void add_options(CommandLine &line);
 void add_set(CommandLine &line);
 void add_audit(CommandLine &line);
 void add_top(CommandLine &line);
-void add_not_built(CommandLine &line);  // hunt
+void add_hunt(CommandLine &line);
 
 // A subcommand with the options that each has.
 CLI::App *add_subcommand(CLI::App &app, const char *name, const char *summary);

@@ -105,12 +105,12 @@ Incident describe(const segment::Incident &raw, const segment::Snapshot &snapsho
     out.dump_address = raw.dump_address;
     out.dump = raw.dump;
     out.reading = reading_of(raw, snapshot, symbolizer);
-    // A guard page's access and a watchpoint's writer begin at the very instruction; the rest begin at a call.
+    // The access to a guard page begins at the very instruction, the rest behind one.
     out.free = symbolizer.symbolize(raw.free, snapshot, raw.kind == Kind::guard_page_access);
     out.alloc = symbolizer.symbolize(raw.alloc, snapshot, false);
     out.previous_free = symbolizer.symbolize(raw.previous_free, snapshot, false);
     out.suspect_alloc = symbolizer.symbolize(raw.suspect_alloc, snapshot, false);
-    out.writer = symbolizer.symbolize(raw.writer, snapshot, raw.kind == Kind::header_write_caught);
+    out.writer = symbolizer.symbolize(raw.writer, snapshot, false);
     out.suspect = raw.suspect;
     out.suspect_large = raw.suspect && is_large(raw.suspect->slot_bytes, snapshot);
     out.count = raw.count;

@@ -370,8 +370,14 @@ template <Probe P>
 void *Allocator<P>::allocate_planned(const WatchPlan &plan, std::size_t bytes, Family family) {
     Cache &cache = cache_;
     const std::size_t size_class = size_classes::of_request(bytes + plan.slack);
-    void *block = pop(cache, size_class);
-    if (block == nullptr) return out_of_memory();
+    void *block = nullptr;
+    if (P::kDiagnostic && plan.kept != 0) {
+        block = pointer_to(plan.kept);
+        P::allocated(cache.probe, size_class);
+    } else {
+        block = pop(cache, size_class);
+        if (block == nullptr) return out_of_memory();
+    }
     if constexpr (P::kDiagnostic) {
         if (!plan.watch) return block;
         Span *span = page_map.span_of(address_of(block));
@@ -885,7 +891,7 @@ void *Allocator<P>::allocate_aligned(std::size_t alignment, std::size_t bytes, F
 template <Probe P>
 void *Allocator<P>::allocate_aligned_watched(std::size_t alignment, std::size_t bytes, std::size_t whole,
                                              Family family) {
-    const WatchPlan plan = plan_for(bytes);
+    const WatchPlan plan = plan_for(whole);
     if (plan.guard_pages) {
         if (void *block = allocate_guarded(bytes, alignment, plan, family)) return block;
     }

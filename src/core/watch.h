@@ -26,6 +26,8 @@ struct WatchPlan {
     bool guard_pages = false;   // put it between pages that can't be touched
     bool guard_at_end = false;  // and there against the end of its own
     std::uint32_t slack = 0;    // bytes past the asked size that the program shall not get
+    // A free slot that the policy has kept, fit for the asked size and the slack, to be handed out again. 0: none.
+    std::uintptr_t kept = 0;
 };
 
 // A block's note. Zero when its slot is first cut.

@@ -180,10 +180,11 @@ __attribute__((noinline)) void capture(Trace &trace, unsigned depth, Pace pace) 
     capture_from(trace, depth, pace, [](std::uintptr_t pc) { return !is_own(pc); });
 }
 
-__attribute__((noinline)) void capture_interrupted(Trace &trace, unsigned depth, std::uintptr_t pc) {
+__attribute__((noinline)) void capture_interrupted(Trace &trace, unsigned depth, std::uintptr_t pc,
+                                                   std::uintptr_t behind) {
     capture_from(trace, depth, Pace::fast, [pc](std::uintptr_t frame) { return frame == pc; });
     if (trace.frames == 0) trace.frames = 1;  // the unwinder did not get through the signal frame
-    trace.pc[0] = pc + 1;
+    trace.pc[0] = behind;
 }
 
 void before_fork() {

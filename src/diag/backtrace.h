@@ -30,9 +30,9 @@ enum class Pace { fast, step_by_step };
 // in. No frames where it can't be done.
 void capture(Trace &trace, unsigned depth, Pace pace = Pace::fast);
 
-// The same in a signal handler: what the interrupted code at `pc` was called by, and `pc` itself in front. A pc stands
-// for the instruction before it, as a return address does.
-void capture_interrupted(Trace &trace, unsigned depth, std::uintptr_t pc);
+// The same in a signal handler: what the code that was interrupted at `pc` was called by, and in front `behind`, an
+// address that stands for the instruction before it, as a return address does.
+void capture_interrupted(Trace &trace, unsigned depth, std::uintptr_t pc, std::uintptr_t behind);
 
 // Keeps fork apart from every use of the loader's and libunwind's locks. False: not now.
 bool enter();

@@ -7,6 +7,8 @@
 #include <cstdint>
 
 #include "core/header_byte.h"
+#include "diag/interrupted.h"
+#include "diag/signal_chain.h"
 
 namespace hakmem {
 
@@ -42,32 +44,17 @@ bool resume_guarded_load([[maybe_unused]] ucontext_t *context) {
     return false;
 }
 
-std::uintptr_t program_counter([[maybe_unused]] const ucontext_t *context) {
-#if defined(__x86_64__)
-    return static_cast<std::uintptr_t>(context->uc_mcontext.gregs[REG_RIP]);
-#elif defined(__aarch64__)
-    return context->uc_mcontext.pc;
-#else
-    return 0;
-#endif
-}
-
 void on_fault(int signal, siginfo_t *info, void *context) {
     auto *interrupted = static_cast<ucontext_t *>(context);
     if (resume_guarded_load(interrupted)) return;
     const bool by_access = info->si_code == SEGV_ACCERR || info->si_code == SEGV_MAPERR;
-    if (by_access && guard_page_hit(reinterpret_cast<std::uintptr_t>(info->si_addr), program_counter(interrupted)))
+    if (by_access && guard_page_hit(reinterpret_cast<std::uintptr_t>(info->si_addr), program_counter(*interrupted),
+                                    was_write(*interrupted)))
         return;
-    const struct sigaction &next = previous_action;
-    if ((next.sa_flags & SA_SIGINFO) != 0 && next.sa_sigaction != nullptr) {
-        next.sa_sigaction(signal, info, context);
-    } else if (next.sa_handler != SIG_DFL && next.sa_handler != SIG_IGN) {
-        next.sa_handler(signal);
-    } else {
-        // Let the instruction fault once more, without us: the kernel then ends the process as it would have.
-        sigaction(SIGSEGV, &previous_action, nullptr);
-        if (info->si_code <= 0) raise(signal);  // sent by somebody, it would not come again by itself
-    }
+    if (pass_on(previous_action, signal, info, context)) return;
+    // Let the instruction fault once more, without us: the kernel then ends the process as it would have.
+    sigaction(SIGSEGV, &previous_action, nullptr);
+    if (info->si_code <= 0) raise(signal);  // sent by somebody, it would not come again by itself
 }
 
 }  // namespace
@@ -79,9 +66,7 @@ void install_fault_handler(GuardPageHit hit) {
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     sigemptyset(&action.sa_mask);
-    struct sigaction before {};
-    // Once only: chained to itself it would go round for ever.
-    if (sigaction(SIGSEGV, &action, &before) == 0 && before.sa_sigaction != on_fault) previous_action = before;
+    put_in_front(SIGSEGV, action, previous_action);
     errno = saved_errno;
 }
 

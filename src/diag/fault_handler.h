@@ -8,8 +8,9 @@
 
 namespace hakmem {
 
-// Told about an access that faulted: true if it was at a guard page of ours and may now be done again.
-using GuardPageHit = bool (*)(std::uintptr_t address, std::uintptr_t pc);
+// Told about an access that faulted, and whether it was a write: true if it was at a guard page of ours and may now be
+// done again.
+using GuardPageHit = bool (*)(std::uintptr_t address, std::uintptr_t pc, bool write);
 
 // Installs the handler; errno is kept. Where the program later installs its own without chaining, the free of an
 // unreadable address is a SIGSEGV again, as with any other allocator.

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "diag/backtrace.h"
+#include "diag/hunt.h"
 #include "diag/message.h"
 #include "diag/process.h"
 #include "diag/regions.h"
@@ -163,6 +164,7 @@ void record(CounterShard &shard, const Finding &finding, const Evidence &evidenc
                              [&](IncidentRecord &record) { fill_record(record, finding, evidence, stack, bad_free); });
     if (result.noted == IncidentTable::Noted::dropped) ++shard.incidents_dropped;
     react(result, finding);
+    hunt.learn(finding, evidence);
 }
 
 }  // namespace

@@ -35,13 +35,29 @@ class Note {
     std::uint32_t weight() const { return words_[2]; }
     // Bytes from the block's start to the user's memory: more than 0 only for aligned blocks.
     std::uint32_t user_offset() const { return (words_[1] >> kOffsetShift & 0x3FF) * 16; }
-    // Bytes of the block's room behind what was asked for.
-    std::uint32_t slack() const { return words_[3]; }
+    // Bytes of the block's room behind what the program may use.
+    std::uint32_t slack() const { return words_[3] & kSlackMask; }
+    // Bytes in front of these that it did not ask for and may use all the same: only where the block is hunted.
+    std::uint32_t spare() const { return words_[3] >> kSlackBits; }
+    // The slack is there for a hunt, not for `guard`.
+    bool hunted() const { return (words_[1] & kHunted) != 0; }
 
-    void begin(StackId alloc_stack, Family family, bool filled, std::uint32_t weight, std::uint32_t slack) {
-        words_[1] = (weight != 0 ? kSampled : 0) | (filled ? kFilled : 0);
+    // The number of the place that the hunt has given the block (hunt.h); 0: none.
+    unsigned place() const { return words_[0] >> kPlaceShift; }
+    void set_place(unsigned number) { words_[0] = (words_[0] & ((1u << kPlaceShift) - 1)) | number << kPlaceShift; }
+
+    // What is behind a block: `slack` is filled, unless that is 0.
+    struct Behind {
+        std::uint32_t slack = 0;
+        std::uint32_t spare = 0;
+        bool filled = false;
+        bool hunted = false;
+    };
+
+    void begin(StackId alloc_stack, Family family, std::uint32_t weight, const Behind &behind) {
+        words_[1] = (weight != 0 ? kSampled : 0) | (behind.filled ? kFilled : 0) | (behind.hunted ? kHunted : 0);
         words_[2] = weight;
-        words_[3] = slack;
+        words_[3] = behind.slack | behind.spare << kSlackBits;
         words_[0] = alloc_stack | static_cast<std::uint32_t>(family) << kFamilyShift |
                     static_cast<std::uint32_t>(State::live) << kStateShift;
     }
@@ -60,8 +76,11 @@ class Note {
     static constexpr StackId kMostStacks = 1u << 16;
 
   private:
-    static constexpr unsigned kStateShift = 16, kFamilyShift = 18, kOffsetShift = 20;
+    static constexpr unsigned kStateShift = 16, kFamilyShift = 18, kOffsetShift = 20, kPlaceShift = 24;
     static constexpr std::uint32_t kStackMask = kMostStacks - 1;
+    static constexpr unsigned kSlackBits = 20;
+    static constexpr std::uint32_t kSlackMask = (1u << kSlackBits) - 1;
+    static constexpr std::uint32_t kHunted = 1u << 30;
     static constexpr std::uint32_t kSampled = 1u << 16, kFilled = 1u << 17, kPoisoned = 1u << 18, kTold = 1u << 19;
 
     std::uint32_t *words_;

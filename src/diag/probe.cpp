@@ -9,11 +9,13 @@
 #include "diag/backtrace.h"
 #include "diag/evidence.h"
 #include "diag/fault_handler.h"
+#include "diag/hunt.h"
 #include "diag/incident.h"
 #include "diag/nudge.h"
 #include "diag/process.h"
 #include "diag/regions.h"
 #include "diag/state.h"
+#include "diag/trap_handler.h"
 #include "diag/undisturbed.h"
 
 namespace hakmem {
@@ -46,6 +48,7 @@ void DiagProbe::library_started(const SlotBytes &slot_bytes, ReleaseKept release
     start_state(slot_bytes);
     follow_level();
     install_fault_handler(guard_page_hit);
+    set_watchpoint_hit(watchpoint_hit);
 }
 
 void DiagProbe::library_ended() {
@@ -94,6 +97,7 @@ void DiagProbe::poll(ThreadState &thread) {
         obey_control();
         follow_level();
     }
+    hunt.tidy_up();
     thread.watcher.follow();
     audit::run_if_due(*thread.shard);
 }
@@ -125,21 +129,34 @@ void DiagProbe::found_overwritten(ThreadState &thread, const Finding &finding) {
     record_incident(*thread.shard, full, evidence);
 }
 
-bool DiagProbe::guard_page_hit(std::uintptr_t address, std::uintptr_t pc) {
+segment::CounterShard &DiagProbe::this_threads_shard() {
+    segment::CounterShard *shard = this_threads_ != nullptr ? this_threads_->shard : nullptr;
+    return shard != nullptr ? *shard : *state.segment.shards();  // a thread that has never allocated
+}
+
+bool DiagProbe::guard_page_hit(std::uintptr_t address, std::uintptr_t pc, bool write) {
     Span *span = GuardedPages::accused(address);
     if (span == nullptr) return false;
     const Undisturbed undisturbed;
-    segment::CounterShard *shard = this_threads_ != nullptr ? this_threads_->shard : nullptr;
-    if (shard == nullptr) shard = state.segment.shards();  // a thread that has never allocated
     backtrace::Trace trace;
-    backtrace::capture_interrupted(trace, state.options.stack_depth, pc);
-    Watcher::report_access(*shard, watched_large(span), address, trace);
+    backtrace::capture_interrupted(trace, state.options.stack_depth, pc, pc + 1);
+    Watcher::report_access(this_threads_shard(), watched_large(span), address, write, trace);
     return GuardedPages::permit(address);
 }
 
 audit::Result DiagProbe::audit_now() {
     if (!state.segment || this_threads_ == nullptr || this_threads_->shard == nullptr) return {};
     return audit::run(*this_threads_->shard, audit::kMostMs);
+}
+
+void DiagProbe::watchpoint_hit(std::uintptr_t address, std::uintptr_t pc, std::uintptr_t behind) {
+    const std::uintptr_t block = hunt.block_at(address);
+    Watched watched;
+    if (Watcher::fills_slack() || block == 0 || !find_watched(block, watched)) return;
+    const Undisturbed undisturbed;
+    backtrace::Trace trace;
+    backtrace::capture_interrupted(trace, state.options.stack_depth, pc, behind);
+    Watcher::report_caught(this_threads_shard(), watched, address, trace);
 }
 
 void DiagProbe::nudged() {
@@ -164,6 +181,7 @@ void DiagProbe::after_fork_in_child(ThreadState &thread) {
     thread.watcher.restart_after_fork();
     restart_state_after_fork();
     if (thread.shard != nullptr) thread_started(thread);
+    hunt.restart_after_fork(thread.shard != nullptr);
 }
 
 }  // namespace hakmem

@@ -63,7 +63,7 @@ struct DiagProbe {
     static bool verify_frees() { return verify_frees_.load(std::memory_order_relaxed); }
 
     static WatchPlan plan(ThreadState &state, std::size_t bytes, std::size_t size_class) {
-        return state.watcher.plan(bytes, size_class);
+        return state.watcher.plan(*state.shard, bytes, size_class);
     }
     static WatchPlan plan_large(ThreadState &state, std::size_t bytes) { return state.watcher.plan_large(bytes); }
     static bool watches_all(ThreadState &state) { return state.watcher.watches_all(); }
@@ -87,10 +87,14 @@ struct DiagProbe {
 
     // An access to a guard page or to freed memory behind one, in a signal handler. True if it was one, and the program
     // may go on.
-    static bool guard_page_hit(std::uintptr_t address, std::uintptr_t pc);
+    static bool guard_page_hit(std::uintptr_t address, std::uintptr_t pc, bool write);
+
+    // A write to a byte that the hunt watches, in a signal handler.
+    static void watchpoint_hit(std::uintptr_t address, std::uintptr_t pc, std::uintptr_t behind);
 
   private:
     static void follow_level();
+    static segment::CounterShard &this_threads_shard();
 
     static constinit thread_local ThreadState *this_threads_ __attribute__((tls_model("initial-exec")));
 

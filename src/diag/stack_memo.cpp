@@ -1,5 +1,7 @@
 #include "diag/stack_memo.h"
 
+#include <iterator>
+
 #include "os/pages.h"
 #include "os/readable.h"
 
@@ -29,31 +31,37 @@ class StackReader {
   private:
     std::uintptr_t begin_;
     std::size_t first_ = 0, next_ = 0, size_ = 0;
-    std::uintptr_t words_[64];
+    std::uintptr_t words_[256];
 };
 
 }  // namespace
 
 StackId StackMemo::find(std::uintptr_t frame) {
-    if (buckets_ == nullptr) return 0;
-    const Bucket &bucket = bucket_of(frame);
-    for (unsigned way = 0; way < kWays; ++way) {
-        const Key &key = bucket.keys[way];
-        if (key.frame != frame || word_at(frame + key.offset) != key.pc) continue;
-        const Entry &entry = bucket.entries[way];
-        // Inner frames first: where they are the same, the memory of the outer ones is there too.
-        unsigned same = 1;
-        while (same < entry.frames && word_at(frame + entry.offset[same]) == entry.pc[same]) ++same;
-        if (same == entry.frames) return entry.id;
+    if (table_ == nullptr) return 0;
+    const Depth &depth = depth_of(frame);
+    if (depth.frame != frame) return 0;
+    for (const std::uint32_t offset : depth.offsets) {
+        if (offset == 0) continue;
+        const std::uintptr_t pc = word_at(frame + offset);
+        const Bucket &bucket = bucket_of(frame, pc);
+        for (unsigned way = 0; way < kWays; ++way) {
+            const Key &key = bucket.keys[way];
+            if (key.frame != frame || key.pc != pc || key.offset != offset) continue;
+            const Entry &entry = bucket.entries[way];
+            // Inner frames first: where they are the same, the memory of the outer ones is there too.
+            unsigned same = 1;
+            while (same < entry.frames && word_at(frame + entry.offset[same]) == entry.pc[same]) ++same;
+            if (same == entry.frames) return entry.id;
+        }
     }
     return 0;
 }
 
 void StackMemo::remember(std::uintptr_t frame, const backtrace::Trace &trace, StackId id) {
     if (id == 0 || trace.frames < 2 || trace.frames > kMostFrames) return;
-    if (buckets_ == nullptr) {
-        buckets_ = static_cast<Bucket *>(os::map(kBuckets * sizeof(Bucket)));
-        if (buckets_ == nullptr) return;
+    if (table_ == nullptr) {
+        table_ = static_cast<Table *>(os::map(sizeof(Table)));
+        if (table_ == nullptr) return;
     }
     // Every address must be found, in order. On another stack (a signal's) or in a leaf they are not.
     Entry found{id, trace.frames, {}, {}};
@@ -71,15 +79,19 @@ void StackMemo::remember(std::uintptr_t frame, const backtrace::Trace &trace, St
         found.pc[i] = trace.pc[i];
         at += sizeof word;
     }
-    Bucket &bucket = bucket_of(frame);
+    Depth &depth = depth_of(frame);
+    if (depth.frame != frame) depth = {frame, {}, 0};
+    if (depth.offsets[0] != found.offset[0] && depth.offsets[1] != found.offset[0])
+        depth.offsets[depth.next++ % std::size(depth.offsets)] = found.offset[0];
+    Bucket &bucket = bucket_of(frame, found.pc[0]);
     const unsigned way = bucket.next++ % kWays;
     bucket.keys[way] = {frame, found.pc[0], found.offset[0]};
     bucket.entries[way] = found;
 }
 
 void StackMemo::forget() {
-    if (buckets_ != nullptr) os::unmap(buckets_, kBuckets * sizeof(Bucket));
-    buckets_ = nullptr;
+    if (table_ != nullptr) os::unmap(table_, sizeof(Table));
+    table_ = nullptr;
 }
 
 }  // namespace hakmem

@@ -27,12 +27,20 @@ class StackMemo {
 
   private:
     static constexpr unsigned kMostFrames = 32;
+    static constexpr unsigned kDepths = 256;
     static constexpr unsigned kBuckets = 64;
     static constexpr unsigned kWays = 8;
     // How far up the stack a backtrace may reach.
     static constexpr std::size_t kMostBytes = 64 << 10;
 
-    // What tells most others apart. Only for a frame that is remembered is the stack above it looked at.
+    // How far above a frame the innermost return address stands: that depends on the way through our own functions, of
+    // which there are few. Only for a frame that is remembered is the stack above it looked at.
+    struct Depth {
+        std::uintptr_t frame;
+        std::uint32_t offsets[2];
+        unsigned next;
+    };
+    // What tells most others apart.
     struct Key {
         std::uintptr_t frame;
         std::uintptr_t pc;  // the innermost
@@ -50,9 +58,19 @@ class StackMemo {
         Entry entries[kWays];
     };
 
-    Bucket *buckets_ = nullptr;
+    struct Table {
+        Depth depths[kDepths];
+        Bucket buckets[kBuckets];
+    };
 
-    Bucket &bucket_of(std::uintptr_t frame) const { return buckets_[(frame * 0x9E3779B97F4A7C15 >> 50) % kBuckets]; }
+    Table *table_ = nullptr;
+
+    static std::uint64_t mix(std::uint64_t value) { return value * 0x9E3779B97F4A7C15 >> 40; }
+    Depth &depth_of(std::uintptr_t frame) const { return table_->depths[mix(frame) % kDepths]; }
+    // Many call sites have their frames at the same place: a loop over them must not push each other out.
+    Bucket &bucket_of(std::uintptr_t frame, std::uintptr_t pc) const {
+        return table_->buckets[mix(frame ^ pc << 20) % kBuckets];
+    }
     static std::uintptr_t word_at(std::uintptr_t address) { return *reinterpret_cast<const std::uintptr_t *>(address); }
 };
 

@@ -122,6 +122,19 @@ void StackTable::copy(StackId id, segment::Stack &out) const {
     }
 }
 
+std::uint64_t StackTable::site(StackId id) const {
+    const segment::StackRecord *stack = record(id);
+    return stack == nullptr ? 0 : site_of(stack->pc, stack->frames);
+}
+
+std::uint64_t StackTable::site_of(const std::uint64_t *pc, std::uint32_t frames) {
+    // A wrapper of malloc or two, and who calls it.
+    constexpr std::uint32_t kFrames = 3;
+    std::uint64_t site = 0;
+    for (std::uint32_t i = 0; i < std::min(frames, kFrames); ++i) site = (site ^ pc[i]) * 0x9E3779B97F4A7C15;
+    return site;
+}
+
 std::uint64_t StackTable::key(StackId id) const {
     const segment::StackRecord *stack = record(id);
     return stack == nullptr ? 0 : std::atomic_ref(const_cast<std::uint64_t &>(stack->key)).load();

@@ -33,6 +33,10 @@ class StackTable {
     // The stack for a report; no frames if unknown.
     void copy(StackId id, segment::Stack &out) const;
 
+    // The allocation site: equal for stacks whose innermost frames are the same, whoever called those; 0 if unknown.
+    std::uint64_t site(StackId id) const;
+    static std::uint64_t site_of(const std::uint64_t *pc, std::uint32_t frames);
+
     // Equal for equal stacks, also over ASLR; 0 if unknown.
     std::uint64_t key(StackId id) const;
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "diag/hunt.h"
 #include "diag/message.h"
 #include "diag/nudge.h"
 #include "diag/process.h"
@@ -91,10 +92,6 @@ void start_tables() {
     state.stacks.start(state.segment);
 }
 
-void say_not_built(const Options &options) {
-    if (options.hunt != segment::Hunt::off) print_line("hunt is not built yet");
-}
-
 }  // namespace
 
 void start_state(const SlotBytes &slot_bytes) {
@@ -108,7 +105,6 @@ void start_state(const SlotBytes &slot_bytes) {
         print_line("HAKMEM_OPTIONS=key=value:key=value...");
         describe_options(print_line, nullptr);
     }
-    say_not_built(state.options);
     state.level = state.options.level;
     state.on_error = state.options.on_error;
     state.sample_bytes = state.options.sample_bytes;
@@ -229,6 +225,12 @@ void obey_control() {
     if (sample_bytes != 0) state.sample_bytes = sample_bytes;
     state.audit_interval_s = std::atomic_ref(header.control.audit_interval_s).load(std::memory_order_relaxed);
     state.changes.fetch_add(1, std::memory_order_release);
+    const std::uint32_t request = std::atomic_ref(header.control.hunt_request).load(std::memory_order_relaxed);
+    if (request != header.hunt_seen) {
+        if (hunt.arm(header.control.hunt_key, header.control.hunt_slot_bytes))
+            std::atomic_ref(header.hunt_armed).store(request, std::memory_order_relaxed);
+        std::atomic_ref(header.hunt_seen).store(request, std::memory_order_relaxed);
+    }
     std::atomic_ref(header.control_seen).store(generation, std::memory_order_release);
 }
 

@@ -9,12 +9,15 @@
 #include "core/size_classes.h"
 #include "diag/backtrace.h"
 #include "diag/fill.h"
+#include "diag/hunt.h"
 #include "diag/incident.h"
 #include "diag/process.h"
 #include "diag/state.h"
+#include "diag/trap_handler.h"
 #include "diag/undisturbed.h"
 #include "os/pages.h"
 #include "os/readable.h"
+#include "os/ticks.h"
 
 namespace hakmem {
 namespace {
@@ -45,11 +48,17 @@ constexpr std::uint32_t kNever = 1u << 30;
 constexpr std::uint32_t kFewStacks = 8;
 constexpr std::uint32_t kManyStacks = 64;
 constexpr std::uint64_t kManyStacksMs = 100;
+// Ticks that the hunt may take of a thread's time as soon as there is something new to hunt: the next overflow may be
+// the last for a long time.
+constexpr std::int64_t kHuntInHand = 20'000'000;
+
+// One in so many blocks of other sites than the guilty one is hunted too.
+constexpr std::uint64_t kCurious = 16;
 
 std::size_t block_bytes(const Watched &watched) { return watched.large ? watched.room : watched.room + 1; }
 
 std::uint64_t asked_bytes(const Watched &watched, const Note &note) {
-    return watched.end() - note.slack() - watched.user;
+    return watched.end() - note.slack() - note.spare() - watched.user;
 }
 
 std::uint64_t quarantine_limit(Level level) {
@@ -110,18 +119,30 @@ Finding finding_of(Kind kind, const Watched &watched) {
 }  // namespace
 
 ReleaseKept Watcher::release_kept = nullptr;
+constinit thread_local bool Watcher::fills_slack_ = false;
+
+// The signal handler knows this for no overflow.
+void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
+    // What is filled already may have a watchpoint on it.
+    if (fill::first_changed(begin, end, fill::kSlack) == end) return;
+    fills_slack_ = true;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    fill::put(begin, end, fill::kSlack);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    fills_slack_ = false;
+}
 
 // The stack of whoever called the library.
 [[gnu::noinline]] StackId Watcher::capture(CounterShard &shard) {
     const auto frame = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
     ++stacks_taken_;
-    if (stacks_taken_ % kManyStacks == 0 && !watches_all_) {
+    if (stacks_taken_ % kManyStacks == 0 && !watches_all_ && !hunt.on()) {
         const std::uint64_t now = os::coarse_milliseconds();
         set_remembers(now - counted_ms_ < kManyStacksMs);
         counted_ms_ = now;
     }
 #if defined(__x86_64__)
-    if (remembers_) {
+    if (remembers_ || hunt.on()) {
         const StackId id = memo_.find(frame);
         if (id != 0) {
             ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
@@ -138,7 +159,7 @@ ReleaseKept Watcher::release_kept = nullptr;
     ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
     const StackId id = state.stacks.intern(trace.pc, trace.frames, state.modules);
 #if defined(__x86_64__)
-    if (remembers_) memo_.remember(frame, trace, id);
+    if (remembers_ || hunt.on()) memo_.remember(frame, trace, id);
 #endif
     return id;
 }
@@ -148,6 +169,7 @@ ReleaseKept Watcher::release_kept = nullptr;
 void Watcher::arm(std::size_t size_class, bool guard) {
     const std::uint64_t next = remaining_[size_class];
     armed_[size_class] = guard ? 1 : static_cast<std::uint32_t>(std::min<std::uint64_t>(next, look_up_after_));
+    if (hunt.wants(size_class)) armed_[size_class] = std::min(armed_[size_class], pace_.next(random_));
     countdown_[size_class] = armed_[size_class];
 }
 
@@ -175,6 +197,18 @@ void Watcher::follow() {
                      reinterpret_cast<std::uintptr_t>(this));
     }
     changes_seen_ = changes;
+    if (hunt_session_ != hunt.session()) {
+        hunt_session_ = hunt.session();
+        applicant_.seat = 0;
+    }
+    if (hunt_round_ != hunt.round()) {
+        hunt_round_ = hunt.round();
+        pace_.start(os::ticks(), kHuntInHand);
+        if (hunt.on() && hunt.by_watchpoints()) {
+            let_traps_through();
+            if (applicant_.seat == 0) applicant_.seat = hunt.take_seat();
+        }
+    }
     const Level level = state.level.load();
     const std::uint64_t mean = state.sample_bytes.load();
     // The process has no memory: to start again is as good as to go on.
@@ -185,7 +219,7 @@ void Watcher::follow() {
     }
     large_remaining_ = sampling::bytes_to_next(random_, mean);
     watches_all_ = level >= Level::guard;
-    set_remembers(watches_all_);
+    set_remembers(watches_all_ || hunt.on());
 }
 
 // ---- allocation ----
@@ -203,9 +237,11 @@ WatchPlan Watcher::planned() {
     return plan;
 }
 
-WatchPlan Watcher::plan(std::size_t, std::size_t size_class) {
+WatchPlan Watcher::plan(CounterShard &shard, std::size_t bytes, std::size_t size_class) {
     const Level level = state.level.load(std::memory_order_relaxed);
     pending_weight_ = 0;
+    pending_stack_ = 0;
+    pending_hunt_ = pending_place_ = false;
     remaining_[size_class] -= std::min<std::uint64_t>(armed_[size_class], remaining_[size_class]);
     if (remaining_[size_class] == 0) {
         if (level >= Level::trace) {
@@ -218,9 +254,44 @@ WatchPlan Watcher::plan(std::size_t, std::size_t size_class) {
         }
     }
     pending_fill_ = level >= Level::guard;
-    if (!pending_fill_) look_up();
+    const bool hunted = hunt.wants(size_class);
+    if (!pending_fill_ && !hunted) look_up();
+    WatchPlan plan = planned();
+    if (hunted) plan_hunt(shard, bytes, size_class, plan);
     arm(size_class, pending_fill_);
-    return planned();
+    return plan;
+}
+
+// An allocation of a class that is hunted: whether it gets what an overflow can be caught by.
+void Watcher::plan_hunt(CounterShard &shard, std::size_t bytes, std::size_t size_class, WatchPlan &plan) {
+    const std::uint64_t now = os::ticks();
+    if (!pace_.may(now) || plan.guard_pages || hunt_session_ != hunt.session()) return;
+    pending_since_ = now;
+    pending_stack_ = capture(shard);
+    const Hunt::Role role = hunt.role(pending_stack_);
+    // Now and then one that is under no suspicion: there may be a second bug.
+    const bool guilty = role == Hunt::Role::guilty;
+    const bool curious = role == Hunt::Role::unknown || random_.next() % kCurious == 0;
+    if (pending_fill_) {
+        pending_place_ = guilty && bytes + plan.slack <= size_classes::kMaxSmall;
+    } else if (guilty || curious) {
+        // The header behind the block, and what a long overflow needs, become slack.
+        const std::uint32_t to_header = static_cast<std::uint32_t>(size_classes::usable_bytes(size_class) - bytes);
+        const bool pages = guilty && (!hunt.by_watchpoints() || size_class == segment::kSizeClasses - 1);
+        const bool fits = bytes + to_header + kLeastSlack <= size_classes::kMaxSmall;
+        if ((pages || fits) && hunt.has_room()) {
+            plan.watch = pending_hunt_ = true;
+            plan.guard_pages = plan.guard_at_end = pages;
+            if (fits) plan.slack = to_header + kLeastSlack;
+            pending_place_ = !pages;
+        }
+    }
+    if (pending_place_) {
+        pending_class_ = size_classes::of_request(bytes + plan.slack);
+        applicant_.shared_first = random_.next() >> 63 != 0;
+        plan.kept = hunt.take_idle(pending_class_, applicant_);
+    }
+    pace_.spent(os::ticks() - now);
 }
 
 WatchPlan Watcher::plan_large(std::size_t bytes) {
@@ -241,26 +312,45 @@ WatchPlan Watcher::plan_large(std::size_t bytes) {
 
 void Watcher::watched(CounterShard &shard, const Watched &watched, std::size_t bytes, Family family) {
     const std::uint32_t weight = pending_weight_;
-    const bool filled = pending_fill_;
-    const StackId stack = capture(shard);
-    const auto slack = filled ? static_cast<std::uint32_t>(std::min(watched.room - bytes, kMostSlack)) : 0;
+    const StackId stack = pending_stack_ != 0 ? pending_stack_ : capture(shard);
+    Note::Behind behind{.filled = pending_fill_ || pending_hunt_, .hunted = pending_hunt_};
+    if (behind.filled) {
+        if (pending_hunt_ && !watched.guard_pages)
+            behind.spare =
+                static_cast<std::uint32_t>(size_classes::usable_bytes(size_classes::of_request(bytes)) - bytes);
+        behind.slack = static_cast<std::uint32_t>(std::min(watched.room - bytes - behind.spare, kMostSlack));
+    }
     // An audit may come by at any moment: the bytes are there before the note says so, here and below.
-    if (filled) {
-        fill::put(watched.end() - slack, watched.end(), fill::kSlack);
+    if (behind.filled) {
+        put_slack(watched.end() - behind.slack, watched.end());
         // Not the byte right before the block: that is its header.
         if (watched.front != 0) fill::put(watched.user - watched.front, watched.user - 1, fill::kSlack);
     }
+    if (pending_hunt_) hunt.count_hunted(1);
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    Note(watched.note).begin(stack, family, filled, weight, slack);
+    Note(watched.note).begin(stack, family, weight, behind);
+    if (pending_place_) place(watched, bytes, behind.slack);
     if (weight != 0) state.stacks.count_allocated(stack, weight, block_bytes(watched));
+}
+
+void Watcher::place(const Watched &watched, std::size_t bytes, std::uint32_t slack) {
+    const std::uint64_t now = os::ticks();
+    std::uintptr_t byte = watched.end() - slack;
+    // Without the note's help: what is behind the asked size is slack right away at guard.
+    if (pending_fill_ && hunt.first_bad() < slack) byte = watched.user + bytes + hunt.first_bad();
+    const Hunt::Placed placed = hunt.place(watched.block, pending_class_, byte, applicant_, pace_.affords(move_cost_));
+    Note(watched.note).set_place(placed.place);
+    const std::uint64_t took = os::ticks() - now;
+    if (placed.moved_shared) move_cost_ += (static_cast<std::int64_t>(took) - move_cost_) / 4;
+    pace_.spent(took);
 }
 
 void Watcher::narrowed(const Watched &watched, std::size_t bytes) {
     Note note(watched.note);
     note.set_user_offset(watched.user - watched.block);
-    if (!note.filled()) return;
+    if (!note.filled() || note.hunted()) return;
     const std::uintptr_t end = watched.user + bytes;
-    fill::put(end, watched.end(), fill::kSlack);
+    put_slack(end, watched.end());
     std::atomic_signal_fence(std::memory_order_seq_cst);
     note.set_slack(static_cast<std::uint32_t>(watched.end() - end));
 }
@@ -382,9 +472,44 @@ bool Watcher::check_kept(CounterShard &shard, const Watched &watched) {
     return false;
 }
 
-void Watcher::report_access(CounterShard &shard, const Watched &watched, std::uintptr_t address,
+void Watcher::report_caught(CounterShard &shard, const Watched &watched, std::uintptr_t address,
+                            const backtrace::Trace &trace) {
+    Note note(watched.note);
+    const bool freed = note.state() == Note::State::kept;
+    const std::uintptr_t user = watched.block + note.user_offset();
+    const std::uint64_t asked = watched.end() - note.slack() - note.spare() - user;
+    Finding finding;
+    finding.kind = Kind::header_write_caught;
+    BlockFacts &facts = finding.facts;
+    // What would be the next block: its header is the byte that was written to.
+    facts.address = address + 1;
+    facts.owner = watched.large ? Owner::large : Owner::small;
+    facts.slot_bytes = block_bytes(watched);
+    if (note.hunted() && !watched.large) facts.slot_bytes -= note.slack();
+    facts.header_known = !watched.guard_pages;
+    if (facts.header_known) facts.header_found = header_byte::load(pointer_to(facts.address));
+    facts.header_expected = fill::kSlack;
+    facts.left_block = user;
+    facts.left_state = freed ? SlotState::free_slot : SlotState::in_use;
+    facts.mapped = true;
+    // Its free is not to report the same write.
+    note.set_told();
+    hunt.caught();
+    record_incident(shard, finding,
+                    {.alloc = note.alloc_stack(),
+                     .previous_free = freed ? note.free_stack() : 0,
+                     .suspect_alloc = note.alloc_stack(),
+                     .asked_bytes = asked,
+                     .offset_known = true,
+                     .offset = static_cast<std::int64_t>(address - user - asked),
+                     .writer = &trace});
+}
+
+void Watcher::report_access(CounterShard &shard, const Watched &watched, std::uintptr_t address, bool write,
                             const backtrace::Trace &trace) {
     const Note note(watched.note);
+    if (note.hunted() && note.state() == Note::State::live && write && address >= watched.end())
+        return report_caught(shard, watched, address, trace);
     const bool freed = note.state() == Note::State::kept;
     Finding finding = finding_of(Kind::guard_page_access, watched);
     finding.facts.address = address;
@@ -400,7 +525,10 @@ void Watcher::report_access(CounterShard &shard, const Watched &watched, std::ui
 bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) {
     Note note(watched.note);
     if (note.state() != Note::State::live) return false;
-    if (note.filled()) {
+    if (note.hunted()) {
+        check_slack(shard, watched, false);
+        hunt.count_hunted(-1);
+    } else if (note.filled()) {
         const bool family_fits = note.family() == giving.family;
         const std::uint64_t asked = asked_bytes(watched, note);
         const bool size_fits = giving.bytes == kAnyBytes || giving.bytes == asked;
@@ -415,6 +543,13 @@ bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) 
     if (note.sampled()) state.stacks.count_freed(note.alloc_stack(), note.weight(), block_bytes(watched));
 
     const Level level = state.level.load(std::memory_order_relaxed);
+    if (const unsigned place = note.place(); place != 0) {
+        note.set_place(0);
+        note.keep(level >= Level::trace ? capture(shard) : 0, false);
+        if (hunt.keep(place, watched.block)) return true;
+        note.set_state(Note::State::none);
+        return false;
+    }
     // A place between guard pages costs no memory when it is freed.
     const std::uint64_t limit =
         watched.guard_pages ? std::max(quarantine_limit(level), std::uint64_t{16} << 20) : quarantine_limit(level);
@@ -455,6 +590,8 @@ void Watcher::forget(const Watched &watched) {
     Note note(watched.note);
     if (note.state() != Note::State::live) return;
     if (note.sampled()) state.stacks.count_freed(note.alloc_stack(), note.weight(), block_bytes(watched));
+    if (note.hunted()) hunt.count_hunted(-1);
+    if (note.place() != 0) hunt.drop(note.place(), watched.block);
     note.set_state(Note::State::none);
 }
 
@@ -469,6 +606,8 @@ void Watcher::release_all(CounterShard &shard) {
 }
 
 void Watcher::end(CounterShard &shard) {
+    if (applicant_.seat != 0 && hunt_session_ == hunt.session()) hunt.leave_seat(applicant_.seat);
+    applicant_.seat = 0;
     release_all(shard);
     quarantine_.release_memory();
     memo_.forget();

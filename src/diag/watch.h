@@ -7,7 +7,9 @@
 
 #include "core/probe.h"
 #include "diag/backtrace.h"
+#include "diag/hunt.h"
 #include "diag/note.h"
+#include "diag/pace.h"
 #include "diag/quarantine.h"
 #include "diag/sampling.h"
 #include "diag/stack_memo.h"
@@ -23,7 +25,7 @@ class Watcher {
     // Follows the level in force. Called in slow paths; cheap when nothing has changed.
     void follow();
 
-    WatchPlan plan(std::size_t bytes, std::size_t size_class);
+    WatchPlan plan(segment::CounterShard &shard, std::size_t bytes, std::size_t size_class);
     WatchPlan plan_large(std::size_t bytes);
     bool watches_all() const { return watches_all_; }
     void watched(segment::CounterShard &shard, const Watched &watched, std::size_t bytes, Family family);
@@ -45,6 +47,7 @@ class Watcher {
     void end(segment::CounterShard &shard);
 
     void restart_after_fork() {
+        applicant_.seat = 0;  // the parent's
         quarantine_.restart_after_fork();
         memo_.forget();
     }
@@ -59,8 +62,13 @@ class Watcher {
     // Checks a block in quarantine. True if it is as it was left.
     static bool check_kept(segment::CounterShard &shard, const Watched &watched);
     // Somebody touched a block's guard page, or its memory after it was freed.
-    static void report_access(segment::CounterShard &shard, const Watched &watched, std::uintptr_t address,
+    static void report_access(segment::CounterShard &shard, const Watched &watched, std::uintptr_t address, bool write,
                               const backtrace::Trace &trace);
+    // Somebody wrote to the byte behind a hunted block.
+    static void report_caught(segment::CounterShard &shard, const Watched &watched, std::uintptr_t address,
+                              const backtrace::Trace &trace);
+    // True while this thread itself writes behind a block.
+    static bool fills_slack() { return fills_slack_; }
     // Checks the slack of a live block.
     static bool check_slack(segment::CounterShard &shard, const Watched &watched, bool found_later);
 
@@ -70,12 +78,17 @@ class Watcher {
 
   private:
     void arm(std::size_t size_class, bool guard);
+    void plan_hunt(segment::CounterShard &shard, std::size_t bytes, std::size_t size_class, WatchPlan &plan);
+    void place(const Watched &watched, std::size_t bytes, std::uint32_t slack);
+    static void put_slack(std::uintptr_t begin, std::uintptr_t end);
     StackId capture(segment::CounterShard &shard);
     WatchPlan planned();
     void look_up();
     void set_remembers(bool wanted);
     void release_oldest(segment::CounterShard &shard);
     void trim_quarantine(segment::CounterShard &shard, std::uint64_t most);
+
+    static constinit thread_local bool fills_slack_ __attribute__((tls_model("initial-exec")));
 
     std::uint32_t countdown_[segment::kSizeClasses] = {};
     std::uint32_t armed_[segment::kSizeClasses] = {};      // where the countdown started
@@ -93,6 +106,16 @@ class Watcher {
     std::uint64_t counted_ms_ = 0;  // when they were last a round number
     std::uint32_t pending_weight_ = 0;  // of the block that plan has chosen and watched will get
     bool pending_fill_ = false;
+    StackId pending_stack_ = 0;   // taken for the plan already; 0: not
+    bool pending_hunt_ = false;   // gets slack because it is hunted
+    bool pending_place_ = false;  // and a watchpoint, if there is one
+    std::size_t pending_class_ = 0;
+    Hunt::Applicant applicant_{};
+    std::uint64_t pending_since_ = 0;
+    std::uint32_t hunt_round_ = 0;
+    std::uint32_t hunt_session_ = 0;
+    Pace pace_;
+    std::int64_t move_cost_ = 0;  // of a watchpoint of all threads, as seen so far
     Quarantine quarantine_;
     StackMemo memo_;
 };

@@ -36,6 +36,10 @@ inline constexpr const char *kOnErrorNames[] = {"continue", "abort", "stop"};
 enum class Hunt : std::uint32_t { off, automatic };
 inline constexpr const char *kHuntNames[] = {"off", "auto"};
 
+// What a hunt that is on catches the writer by.
+enum class HuntMeans : std::uint32_t { none, watchpoints, guard_pages };
+inline constexpr const char *kHuntMeansNames[] = {"none", "watchpoints", "guard_pages"};
+
 enum class FreePath : unsigned { header1, header16, slow };
 inline constexpr const char *kFreePathNames[] = {"header1", "header16", "slow"};
 
@@ -96,8 +100,10 @@ struct Control {
     std::uint32_t audit_interval_s;
     std::uint64_t sample_bytes;
     std::uint32_t audit_request;  // raised by one to ask for an audit
-    std::uint32_t hunt_request;   // raised by one to arm the hunt for `hunt_fingerprint`
-    std::uint64_t hunt_fingerprint;
+    std::uint32_t hunt_request;   // raised by one to arm the hunt for what the next two say
+    std::uint64_t hunt_key;       // `key` of an incident of this process; 0: none, go by the class
+    std::uint32_t hunt_slot_bytes;
+    std::uint32_t reserved;
 };
 
 // State of the whole heap, written under the page heap's lock, but for the last. Gauges, in bytes.
@@ -131,6 +137,9 @@ struct Header {
     std::uint32_t stacks_used;      // records of `stacks` that were ever claimed, record 0 among them
     std::uint32_t nudge_signal;     // the signal that makes the process look at `control` at once; 0: none
     std::uint32_t child_untold;     // a forked child could make no segment and has said so: its siblings needn't
+    std::uint32_t hunt_means;       // HuntMeans in use
+    std::uint32_t hunt_seen;        // the hunt_request that was last looked at
+    std::uint32_t hunt_armed;       // the hunt_request that was last granted
     alignas(64) HeapGauges gauges;  // on lines of their own: one is written and the other read by all threads
     alignas(64) Control control;
     std::uint32_t slot_bytes[kSizeClasses];  // slot size of each class

@@ -457,6 +457,9 @@ ReadResult read_file(const std::string &path, Parts parts) {
     snapshot.control_seen = header.control_seen;
     snapshot.nudge_signal = header.nudge_signal;
     snapshot.audits_done = header.audits_done;
+    snapshot.hunt_seen = header.hunt_seen;
+    snapshot.hunt_armed = header.hunt_armed;
+    snapshot.hunt_means = clamp_enum<HuntMeans>(header.hunt_means, std::size(kHuntMeansNames));
     snapshot.audit_corrupt = header.audit_corrupt;
     snapshot.incidents_used = std::min(header.incidents_used, header.incidents.count);
     if (!sum_shards(opened.fd->get(), header, snapshot)) {
@@ -504,6 +507,21 @@ std::string request_audit(const std::string &path, std::uint32_t &request) {
     request = opened.header.control.audit_request + 1;
     constexpr std::uint64_t kAt = offsetof(Header, control) + offsetof(Control, audit_request);
     if (!write_exactly(opened.fd->get(), &request, sizeof request, kAt)) return errno_text("cannot write", errno);
+    return {};
+}
+
+std::string request_hunt(const std::string &path, std::uint64_t key, std::uint32_t slot_bytes, std::uint32_t &request) {
+    const Opened opened = open_checked(path, O_RDWR);
+    if (!opened.fd) return opened.failure.error;
+    const int fd = opened.fd->get();
+    request = opened.header.control.hunt_request + 1;
+    const std::uint32_t generation = opened.header.control.generation + 1;
+    constexpr std::uint64_t kAt = offsetof(Header, control);
+    if (!write_exactly(fd, &key, sizeof key, kAt + offsetof(Control, hunt_key)) ||
+        !write_exactly(fd, &slot_bytes, sizeof slot_bytes, kAt + offsetof(Control, hunt_slot_bytes)) ||
+        !write_exactly(fd, &request, sizeof request, kAt + offsetof(Control, hunt_request)) ||
+        !write_exactly(fd, &generation, sizeof generation, kAt + offsetof(Control, generation)))
+        return errno_text("cannot write", errno);
     return {};
 }
 

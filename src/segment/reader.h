@@ -143,6 +143,9 @@ struct Snapshot {
     std::uint32_t nudge_signal = 0;  // makes the process look at its control word at once; 0: it has none
     std::uint32_t audits_done = 0;
     std::uint32_t audit_corrupt = 0;
+    std::uint32_t hunt_seen = 0;
+    std::uint32_t hunt_armed = 0;  // the last request that was granted
+    HuntMeans hunt_means = HuntMeans::none;
     std::uint32_t threads = 0;  // shards in use
     std::uint32_t incidents_used = 0;
     Counters counters;
@@ -178,6 +181,10 @@ std::optional<std::uint64_t> process_start_ticks(std::uint64_t pid);
 // Asks the process for an audit; returns an error text, empty if done. `request` is what it shows in
 // Snapshot::audits_done once it has carried it out.
 std::string request_audit(const std::string &path, std::uint32_t &request);
+
+// Asks the process to hunt the writer behind the incident of that key (0: of none), or, where it knows none such, in
+// blocks of that slot size (0: of none). `request` is what it shows in Snapshot::hunt_seen once it has seen it.
+std::string request_hunt(const std::string &path, std::uint64_t key, std::uint32_t slot_bytes, std::uint32_t &request);
 
 // What `hakmem set` may change.
 struct ControlChange {

@@ -367,7 +367,7 @@ TEST(FindFiles, ListsSegmentsAndThoseOfRuns) {
 TEST(Control, ChangesWhatIsAskedAndRaisesTheGeneration) {
     TemporaryDir dir;
     SegmentBuilder builder;
-    builder.header.control = {3, 0, 0, 60, 524'288, 5, 6, 7};
+    builder.header.control = {3, 0, 0, 60, 524'288, 5, 6, 7, 8, 0};
     const std::string path = builder.write(dir);
     std::uint32_t generation = 0;
     EXPECT_EQ(change_control(path, {Level::verify, OnError::abort, {}, 1024}, generation), "");
@@ -379,8 +379,21 @@ TEST(Control, ChangesWhatIsAskedAndRaisesTheGeneration) {
     EXPECT_EQ(control.audit_interval_s, 60U);
     EXPECT_EQ(control.sample_bytes, 1024U);
     EXPECT_EQ(control.audit_request, 5U);
-    EXPECT_EQ(control.hunt_fingerprint, 7U);
+    EXPECT_EQ(control.hunt_request, 6U);
+    EXPECT_EQ(control.hunt_key, 7U);
     EXPECT_NE(change_control(dir.file("9-9.hakmem"), {}, generation), "");
+
+    std::uint32_t request = 0;
+    EXPECT_EQ(request_hunt(path, 0xABCDEF0123456789, 144, request), "");
+    EXPECT_EQ(request, 7U);
+    const Control asked = read_file(path, Parts::counters).snapshot->control;
+    EXPECT_EQ(asked.generation, 5U);
+    EXPECT_EQ(asked.hunt_request, 7U);
+    EXPECT_EQ(asked.hunt_key, 0xABCDEF0123456789U);
+    EXPECT_EQ(asked.hunt_slot_bytes, 144U);
+    EXPECT_EQ(asked.level, control.level);
+    EXPECT_EQ(asked.audit_request, 5U);
+    EXPECT_NE(request_hunt(dir.file("9-9.hakmem"), 1, 2, request), "");
 }
 
 }  // namespace

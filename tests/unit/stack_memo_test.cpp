@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 namespace hakmem {
 namespace {
 
@@ -73,6 +75,28 @@ TEST(StackMemo, KnowsAStackAgainAndNoOther) {
     bool fresh = false;
     left(99, fresh);
     EXPECT_TRUE(fresh);
+    memo.forget();
+}
+
+template <int Site>
+[[gnu::noinline]] bool known_at_site() {
+    bool fresh = false;
+    stack_of(100 + Site, fresh);
+    asm volatile("" : : "i"(Site));
+    return !fresh;
+}
+
+// A server's handler has its frame at the same place for each of its calls.
+TEST(StackMemo, KnowsManyCallSitesOfOneFunction) {
+    constexpr int kSites = 40, kRounds = 3;
+    memo.forget();
+    int known = 0;
+    for (int round = 0; round < kRounds; ++round) {
+        [&]<int... Site>(std::integer_sequence<int, Site...>) { ((known += known_at_site<Site>() ? 1 : 0), ...); }
+        (std::make_integer_sequence<int, kSites>());
+    }
+    // Chance may put more of them into one bucket than it holds.
+    EXPECT_GE(known, (kRounds - 1) * kSites * 9 / 10);
     memo.forget();
 }
 
