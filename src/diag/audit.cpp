@@ -37,7 +37,7 @@ void pause_shortly() {
 
 class Sweep {
   public:
-    Sweep(CounterShard &shard, std::uint64_t most_ms) : shard_(shard), deadline_(os::coarse_milliseconds() + most_ms) {}
+    Sweep(CounterShard &shard, std::uint64_t most_ns) : shard_(shard), deadline_ns_(os::monotonic_ns() + most_ns) {}
 
     Result run() {
         result_.complete = sweep_spans([this](Span &span) { return visit(span); });
@@ -61,7 +61,7 @@ class Sweep {
             case SpanKind::unused:
                 break;
         }
-        return os::coarse_milliseconds() <= deadline_;
+        return os::monotonic_ns() <= deadline_ns_;
     }
 
     static bool is_valid(std::uint8_t header, std::uint8_t size_class) {
@@ -216,16 +216,16 @@ class Sweep {
     }
 
     CounterShard &shard_;
-    std::uint64_t deadline_;
+    std::uint64_t deadline_ns_;
     Result result_;
 };
 
 }  // namespace
 
-Result run(CounterShard &shard, std::uint64_t most_ms) {
+Result run(CounterShard &shard, std::uint64_t most_ns) {
     if (running.exchange(true)) return {};
     const Undisturbed undisturbed;
-    Result result = Sweep(shard, most_ms).run();
+    Result result = Sweep(shard, most_ns).run();
     result.ran = true;
     shard.headers_audited += result.headers;
     ++shard.audits;
@@ -247,7 +247,7 @@ void run_if_due(CounterShard &shard) {
         if (now < last + std::uint64_t{interval} * 1000) return;
         if (!last_ms.compare_exchange_strong(last, now)) return;
     }
-    if (run(shard, kMostMs).ran) std::atomic_ref(header.audits_done).store(asked, std::memory_order_release);
+    if (run(shard, kMostNs).ran) std::atomic_ref(header.audits_done).store(asked, std::memory_order_release);
 }
 
 }  // namespace hakmem::audit
