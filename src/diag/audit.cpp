@@ -79,7 +79,7 @@ class Sweep {
         const std::uint8_t size_class = span.size_class;
         const std::uint32_t carved = span.carved;
         const std::uint32_t headers = headers_of(span);
-        BlockNote *const notes = span.watched ? note_of(&span, 0, false) : nullptr;
+        const bool noted = span.watched;
         result_.headers += headers;
         const std::size_t step = size_classes::kSlotBytes[size_class];
         std::uintptr_t block = start + size_classes::kFirstSlot;
@@ -87,8 +87,8 @@ class Sweep {
             const std::uint8_t header = header_byte::load(pointer_to(block));
             if (!is_valid(header, size_class)) [[unlikely]]
                 look_again(span, start, i, block, header);
-            else if (notes != nullptr && i < carved)
-                visit_note(block, watched_small(block, &span, i, notes + i));
+            else if (noted && i < carved)
+                visit_slots_note(span, i, block);
         }
     }
 
@@ -126,6 +126,11 @@ class Sweep {
         if (!header_byte::replace(pointer_to(block), header, facts.header_expected)) return;
         ++result_.corrupt;
         record_incident(shard_, finding, evidence);
+    }
+
+    void visit_slots_note(Span &span, std::uint32_t index, std::uintptr_t block) {
+        if (BlockNote *note = note_of(&span, index, false); note != nullptr)
+            visit_note(block, watched_small(block, &span, index, note));
     }
 
     // Slack and quarantined memory of a watched block. The block and its note may change at any moment, as its owner
