@@ -132,8 +132,7 @@ ReleaseKept Watcher::release_kept = nullptr;
     const Undisturbed undisturbed;
     backtrace::Trace trace;
     const bool often = watches_all_ || stacks_taken_ > kFewStacks;
-    backtrace::capture(trace, state.options.stack_depth,
-                       often ? backtrace::Pace::fast : backtrace::Pace::step_by_step);
+    backtrace::capture(trace, state.options.stack_depth, often ? backtrace::Pace::fast : backtrace::Pace::step_by_step);
     if (trace.frames == 0) return 0;
     ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
     const StackId id = state.stacks.intern(trace.pc, trace.frames, state.modules);
