@@ -19,7 +19,7 @@ namespace hakmem {
 
 class GuardedPages {
   public:
-    static constexpr std::size_t kMostBytes = std::size_t{256} << 10;
+    static constexpr std::size_t kMostBytes = std::size_t{1} << 20;  // half a unit
     // Each costs two of the process's memory areas, of which the kernel allows 65,530.
     static constexpr unsigned kMost = 16384;
 

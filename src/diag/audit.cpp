@@ -37,7 +37,7 @@ void pause_shortly() {
 
 class Sweep {
   public:
-    Sweep(CounterShard &shard, std::uint64_t most_ms) : shard_(shard), deadline_(os::coarse_milliseconds() + most_ms) {}
+    Sweep(CounterShard &shard, std::uint64_t most_ns) : shard_(shard), deadline_ns_(os::monotonic_ns() + most_ns) {}
 
     Result run() {
         result_.complete = sweep_spans([this](Span &span) { return visit(span); });
@@ -61,7 +61,7 @@ class Sweep {
             case SpanKind::unused:
                 break;
         }
-        return os::coarse_milliseconds() <= deadline_;
+        return os::monotonic_ns() <= deadline_ns_;
     }
 
     static bool is_valid(std::uint8_t header, std::uint8_t size_class) {
@@ -79,7 +79,7 @@ class Sweep {
         const std::uint8_t size_class = span.size_class;
         const std::uint32_t carved = span.carved;
         const std::uint32_t headers = headers_of(span);
-        BlockNote *const notes = span.watched ? note_of(&span, 0, false) : nullptr;
+        const bool noted = span.watched;
         result_.headers += headers;
         const std::size_t step = size_classes::kSlotBytes[size_class];
         std::uintptr_t block = start + size_classes::kFirstSlot;
@@ -87,8 +87,8 @@ class Sweep {
             const std::uint8_t header = header_byte::load(pointer_to(block));
             if (!is_valid(header, size_class)) [[unlikely]]
                 look_again(span, start, i, block, header);
-            else if (notes != nullptr && i < carved)
-                visit_note(block, watched_small(block, &span, i, notes + i));
+            else if (noted && i < carved)
+                visit_slots_note(span, i, block);
         }
     }
 
@@ -126,6 +126,11 @@ class Sweep {
         if (!header_byte::replace(pointer_to(block), header, facts.header_expected)) return;
         ++result_.corrupt;
         record_incident(shard_, finding, evidence);
+    }
+
+    void visit_slots_note(Span &span, std::uint32_t index, std::uintptr_t block) {
+        if (BlockNote *note = note_of(&span, index, false); note != nullptr)
+            visit_note(block, watched_small(block, &span, index, note));
     }
 
     // Slack and quarantined memory of a watched block. The block and its note may change at any moment, as its owner
@@ -216,16 +221,16 @@ class Sweep {
     }
 
     CounterShard &shard_;
-    std::uint64_t deadline_;
+    std::uint64_t deadline_ns_;
     Result result_;
 };
 
 }  // namespace
 
-Result run(CounterShard &shard, std::uint64_t most_ms) {
+Result run(CounterShard &shard, std::uint64_t most_ns) {
     if (running.exchange(true)) return {};
     const Undisturbed undisturbed;
-    Result result = Sweep(shard, most_ms).run();
+    Result result = Sweep(shard, most_ns).run();
     result.ran = true;
     shard.headers_audited += result.headers;
     ++shard.audits;
@@ -247,7 +252,7 @@ void run_if_due(CounterShard &shard) {
         if (now < last + std::uint64_t{interval} * 1000) return;
         if (!last_ms.compare_exchange_strong(last, now)) return;
     }
-    if (run(shard, kMostMs).ran) std::atomic_ref(header.audits_done).store(asked, std::memory_order_release);
+    if (run(shard, kMostNs).ran) std::atomic_ref(header.audits_done).store(asked, std::memory_order_release);
 }
 
 }  // namespace hakmem::audit

@@ -19,10 +19,10 @@ struct Result {
     bool complete = false;
 };
 
-inline constexpr std::uint64_t kMostMs = 60'000;
+inline constexpr std::uint64_t kMostNs = 60'000'000'000;
 
-// One sweep on the calling thread, whose shard it is. Stops after `most_ms` milliseconds.
-Result run(segment::CounterShard &shard, std::uint64_t most_ms);
+// One sweep on the calling thread, whose shard it is. Stops after `most_ns` nanoseconds.
+Result run(segment::CounterShard &shard, std::uint64_t most_ns);
 
 // Runs an audit if somebody has asked for one or the interval is over. For slow paths: a comparison or two if not.
 void run_if_due(segment::CounterShard &shard);

@@ -1,5 +1,6 @@
 #include "diag/probe.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/guarded_pages.h"
@@ -35,6 +36,15 @@ __attribute__((constructor)) void warm_up() {
     }
 }
 
+// How long the last look at what nobody has freed may take. Where little may be paid, a fiftieth of the run: an audit
+// is so fast that this is enough for nearly every heap.
+std::uint64_t last_look_ns(std::uint64_t now_ns) {
+    constexpr std::uint64_t kMost = 2'000'000'000, kLeast = 1'000'000, kShare = 50;
+    if (state.level.load() >= segment::Level::trace) return kMost;
+    const std::uint64_t started_ns = state.segment.header().start_time_ns;
+    return std::clamp(now_ns > started_ns ? (now_ns - started_ns) / kShare : 0, kLeast, kMost);
+}
+
 }  // namespace
 
 constinit std::atomic<bool> DiagProbe::verify_frees_{false};
@@ -53,10 +63,9 @@ void DiagProbe::library_started(const SlotBytes &slot_bytes, ReleaseKept release
 
 void DiagProbe::library_ended() {
     if (!state.segment) return;
-    // The last look at what nobody has freed.
-    constexpr std::uint64_t kMostMs = 2000;
-    if (state.level.load() >= segment::Level::trace && this_threads_ != nullptr && this_threads_->shard != nullptr)
-        audit::run(*this_threads_->shard, kMostMs);
+    const std::uint64_t now_ns = process::realtime_ns();
+    if (this_threads_ != nullptr && this_threads_->shard != nullptr)
+        audit::run(*this_threads_->shard, last_look_ns(now_ns));
     state.segment.header().ended_ns = process::realtime_ns();
 }
 
@@ -146,7 +155,7 @@ bool DiagProbe::guard_page_hit(std::uintptr_t address, std::uintptr_t pc, bool w
 
 audit::Result DiagProbe::audit_now() {
     if (!state.segment || this_threads_ == nullptr || this_threads_->shard == nullptr) return {};
-    return audit::run(*this_threads_->shard, audit::kMostMs);
+    return audit::run(*this_threads_->shard, audit::kMostNs);
 }
 
 void DiagProbe::watchpoint_hit(std::uintptr_t address, std::uintptr_t pc, std::uintptr_t behind) {

@@ -71,6 +71,12 @@ std::uint64_t coarse_milliseconds() {
     return static_cast<std::uint64_t>(now.tv_sec) * 1000 + static_cast<std::uint64_t>(now.tv_nsec) / 1000000;
 }
 
+std::uint64_t monotonic_ns() {
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
 std::uint64_t process_secret() {
     std::uint64_t secret = 0x9E3779B97F4A7C15;
     if (const unsigned long random = getauxval(AT_RANDOM)) {

@@ -37,6 +37,7 @@ void prefer_huge_pages(void *start, std::size_t bytes);
 
 // Milliseconds of a coarse monotonic clock.
 std::uint64_t coarse_milliseconds();
+std::uint64_t monotonic_ns();
 
 // 64 random bits of this process; not for cryptography.
 std::uint64_t process_secret();

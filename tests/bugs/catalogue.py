@@ -212,6 +212,10 @@ def _guard():
         yield guard("guard", case, "use_after_free_write", mark=None)
     for case in ("read_past_end", "read_before_start", "read_after_free", "write_far_past_end"):
         yield guard("guard", case, "guard_page_access", 4096, mark="write", options=("guard_sample=1",), dies=True)
+    for case, sizes in (("read_after_free", (20, 1000, 30000, 400000)), ("read_after_free_of_aligned", (20, 30000)),
+                        ("copy_past_end", (4096, 8192, 1 << 19)), ("read_before_start", (1 << 19,))):
+        for size in sizes:
+            yield guard("guard", case, "guard_page_access", size, mark="write", options=("guard_sample=1",), dies=True)
     # Between guard pages a block lies against either end, by chance.
     for case, kind in (("write_before_start", "header_overwritten"),
                        ("write_before_start_never_freed", "header_overwritten"),

@@ -112,6 +112,21 @@ static void read_after_free(size_t size) {
     sink = ((char *)opaque(p))[size / 2];  // @write read_after_free
 }
 
+static void read_after_free_of_aligned(size_t size) {
+    char *p = memalign(64, size);
+    memset(p, 'r', size);
+    free(p);                               // @first_free read_after_free_of_aligned
+    sink = ((char *)opaque(p))[size / 2];  // @write read_after_free_of_aligned
+}
+
+static void copy_past_end(size_t size) {
+    char *p = malloc(size), *copy = malloc(2 * size);
+    memset(p, 'r', size);
+    for (size_t i = 0; i < size + 64; ++i) copy[i] = ((char *)opaque(p))[i];  // @write copy_past_end
+    free(p);
+    free(copy);
+}
+
 static void write_far_past_end(size_t size) {
     char *p = malloc(size);
     ((char *)opaque(p))[size + 4096] = 'x';  // @write write_far_past_end
@@ -162,6 +177,8 @@ static const struct bug_case cases[] = {
     {"read_past_end", read_past_end},
     {"read_before_start", read_before_start},
     {"read_after_free", read_after_free},
+    {"read_after_free_of_aligned", read_after_free_of_aligned},
+    {"copy_past_end", copy_past_end},
     {"write_far_past_end", write_far_past_end},
     {"write_before_start", write_before_start},
     {"write_before_start_never_freed", write_before_start_never_freed},
