@@ -285,6 +285,9 @@ class Containers(FaqTest):
                 found = harness.wait_until(exporter.incidents, "the incident is there")
                 self.assertEqual([incident["kind"] for incident in found], ["double_free"])
                 self.assertEqual(alive(), [True])
+                # By the number that reports and `hakmem ps` have: the program is the first of its container.
+                changed = self.hakmem("set", found[0]["pid"], "level=verify", "--runtime-dir", self.runtime)
+                self.assertEqual((found[0]["pid"], changed.status), (1, 0), changed)
                 process.kill()
             harness.wait_until(lambda: alive() == [False], "its end is seen")
 
