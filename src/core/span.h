@@ -52,8 +52,8 @@ struct Span {
 
     BlockNote note;  // run, mapping, guarded: of the block, if watched; small: where its slots' notes are (notes.cpp)
 
-    // Small: a bit a slot that lies here for the owner to take. Right behind the record, so that a check of a free looks
-    // at neighbouring lines.
+    // Small: a bit a slot that lies here for the owner to take. Right behind the record, so that a check of a free
+    // looks at neighbouring lines.
     std::uint64_t *free_bits() { return reinterpret_cast<std::uint64_t *>(this + 1); }
     const std::uint64_t *free_bits() const { return reinterpret_cast<const std::uint64_t *>(this + 1); }
     bool is_home(std::uint32_t index) const { return (free_bits()[index / 64] >> (index % 64) & 1) != 0; }

@@ -153,8 +153,7 @@ void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
     const Undisturbed undisturbed;
     backtrace::Trace trace;
     const bool often = watches_all_ || stacks_taken_ > kFewStacks;
-    backtrace::capture(trace, state.options.stack_depth,
-                       often ? backtrace::Pace::fast : backtrace::Pace::step_by_step);
+    backtrace::capture(trace, state.options.stack_depth, often ? backtrace::Pace::fast : backtrace::Pace::step_by_step);
     if (trace.frames == 0) return 0;
     ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
     const StackId id = state.stacks.intern(trace.pc, trace.frames, state.modules);

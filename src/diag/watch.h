@@ -103,7 +103,7 @@ class Watcher {
     bool watches_all_ = false;
     bool remembers_ = false;  // stacks, in memo_
     std::uint32_t stacks_taken_ = 0;
-    std::uint64_t counted_ms_ = 0;  // when they were last a round number
+    std::uint64_t counted_ms_ = 0;      // when they were last a round number
     std::uint32_t pending_weight_ = 0;  // of the block that plan has chosen and watched will get
     bool pending_fill_ = false;
     StackId pending_stack_ = 0;   // taken for the plan already; 0: not
