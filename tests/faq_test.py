@@ -273,16 +273,35 @@ class Containers(FaqTest):
             process.kill()
 
     def test_another_pid_namespace(self):
-        """The incident arrives, but the process looks as if it had ended."""
+        """Seen from outside, it has another number, and lives until it ends."""
         root = self.image(self.compile())
         shutil.copy(self.library, self.runtime / "libhakmem-diag.so")
         argv = ["unshare", "-m", "-p", "-f", "--kill-child", "bash", "-c", self.CONTAINER, "bash", self.runtime, root, "600"]
         with harness.Exporter(self.runtime, self.directory / "incidents.db", self.new_directory()) as exporter:
+            def alive():
+                return [listed["alive"] for listed in json.loads(exporter.get("/api/v1/processes"))]
+
             with harness.running(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
                 found = harness.wait_until(exporter.incidents, "the incident is there")
                 self.assertEqual([incident["kind"] for incident in found], ["double_free"])
-                self.assertEqual([listed["alive"] for listed in json.loads(exporter.get("/api/v1/processes"))], [False])
+                self.assertEqual(alive(), [True])
+                # By the number that reports and `hakmem ps` have: the program is the first of its container.
+                changed = self.hakmem("set", found[0]["pid"], "level=verify", "--runtime-dir", self.runtime)
+                self.assertEqual((found[0]["pid"], changed.status), (1, 0), changed)
                 process.kill()
+            harness.wait_until(lambda: alive() == [False], "its end is seen")
+
+    def test_a_container_beside_the_exporters(self):
+        """From a PID namespace that doesn't see it, it counts as running: its segment is not taken away."""
+        root = self.image(self.compile())
+        shutil.copy(self.library, self.runtime / "libhakmem-diag.so")
+        argv = ["unshare", "-m", "-p", "-f", "--kill-child", "bash", "-c", self.CONTAINER, "bash", self.runtime, root, "600"]
+        with harness.running(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+            harness.wait_until(self.segments, "the segment is there")
+            seen = subprocess.run(["unshare", "-m", "-p", "-f", "--mount-proc", harness.COMMAND, "ps", "--json",
+                                   "--runtime-dir", self.runtime], capture_output=True, text=True,
+                                  env=harness.clean_environment(self.directory))
+            self.assertEqual([listed["alive"] for listed in json.loads(seen.stdout)], [True], seen.stderr)
 
 
 if __name__ == "__main__":

@@ -71,9 +71,13 @@ std::vector<std::pair<segment::File, segment::Snapshot>> read_segments(const Run
 
 segment::File find_process(const RuntimeDirChoice &dir, std::uint64_t pid) {
     std::string error;
-    for (const segment::File &file : segment::find_files(dir.path, error))
-        if (file.name.pid == pid && file.name.exec == 0 && segment::process_alive(pid, file.name.start_ticks))
-            return file;
+    for (const segment::File &file : segment::find_files(dir.path, error)) {
+        if (file.name.pid != pid || file.name.exec != 0) continue;
+        if (segment::process_alive(pid, file.name.start_ticks)) return file;
+        // In a container it has that number, and another one here.
+        const auto result = segment::read_file(file.path, segment::Parts::counters);
+        if (result.snapshot && result.snapshot->alive) return file;
+    }
     throw CommandError("no running process " + std::to_string(pid) + " in " + dir.path +
                        (error.empty() ? "" : " (" + error + ")"));
 }

@@ -65,6 +65,11 @@ std::uint64_t start_ticks() {
     return length > 0 ? start_ticks_of_stat(text, static_cast<std::size_t>(length)) : 0;
 }
 
+std::uint64_t pid_namespace() {
+    struct stat info {};
+    return stat("/proc/self/ns/pid", &info) == 0 ? static_cast<std::uint64_t>(info.st_ino) : 0;
+}
+
 void executable(char *buffer, std::size_t capacity) {
     const ssize_t length = readlink("/proc/self/exe", buffer, capacity - 1);
     buffer[length > 0 ? length : 0] = '\0';

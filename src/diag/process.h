@@ -23,6 +23,9 @@ std::uint64_t start_ticks();
 // The same out of the file's text; 0 if it isn't there.
 std::uint64_t start_ticks_of_stat(const char *stat, std::size_t length);
 
+// The PID namespace that this process is in: the inode of /proc/self/ns/pid. 0 if /proc can't say.
+std::uint64_t pid_namespace();
+
 // The path of the executable, cut to the buffer; empty if unknown.
 void executable(char *buffer, std::size_t capacity);
 

@@ -66,6 +66,7 @@ void make_segment(RuntimeDir directory, std::uint64_t ticks) {
 void fill_identity(Header &header, std::uint64_t ticks) {
     header.pid = static_cast<std::uint64_t>(getpid());
     header.start_ticks = ticks;
+    header.pid_namespace = process::pid_namespace();
     header.start_time_ns = process::realtime_ns();
 }
 

@@ -124,7 +124,8 @@ struct Header {
     Section modules;    // ModuleRecord
     Section stacks;     // StackRecord; record 0 is never used
     std::uint64_t pid;
-    std::uint64_t start_ticks;  // /proc/PID/stat field 22, clock ticks since boot
+    std::uint64_t start_ticks;    // /proc/PID/stat field 22, clock ticks since boot
+    std::uint64_t pid_namespace;  // inode of /proc/self/ns/pid, in which `pid` counts; 0: unknown
     std::uint64_t start_time_ns;
     std::uint64_t ended_ns;      // 0 while the process runs; set by a clean exit
     std::uint32_t level;         // Level in force

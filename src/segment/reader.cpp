@@ -15,6 +15,8 @@
 #include <cstring>
 #include <memory>
 
+#include "segment/liveness.h"
+
 namespace hakmem::segment {
 namespace {
 
@@ -446,7 +448,7 @@ ReadResult read_file(const std::string &path, Parts parts) {
     snapshot.start_ticks = header.start_ticks;
     snapshot.start_time_ns = header.start_time_ns;
     snapshot.ended_ns = header.ended_ns;
-    snapshot.alive = snapshot.name.exec == 0 && process_alive(header.pid, header.start_ticks);
+    snapshot.alive = snapshot.name.exec == 0 && runs(header);
     snapshot.level = clamp_enum<Level>(header.level, std::size(kLevelNames));
     snapshot.version = bounded_string(header.version_text);
     snapshot.process = bounded_string(header.process);
