@@ -151,7 +151,7 @@ class Scrape(Server):
             self.assertEqual((check.returncode, check.stdout + check.stderr), (0, ""))
             with self.prometheus(exporter):
                 for metric in ("hakmem_header_invalid_total", "hakmem_slow_path_total", "hakmem_mincore_calls_total"):
-                    self.wait_for(metric)
+                    self.wait_for(metric + '{job="hakmem"}')
                 rejected = self.query('sum(hakmem_header_invalid_total{job="hakmem",process="double_free",outcome="rejected"})')
                 self.assertEqual(list(rejected.values()), [1.0])
                 refills = self.query('sum(hakmem_slow_path_total{process="double_free",reason="cache_empty"})')

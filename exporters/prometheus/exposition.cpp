@@ -2,15 +2,13 @@
 
 #include <prometheus/collectable.h>
 #include <prometheus/metric_family.h>
-#include <prometheus/text_serializer.h>
 
 #include <chrono>
-#include <ostream>
-#include <streambuf>
 #include <utility>
 #include <vector>
 
 #include "prometheus/metrics.h"
+#include "prometheus/text_format.h"
 #include "version.h"
 
 namespace hakmem {
@@ -21,25 +19,6 @@ using prometheus::MetricFamily;
 
 constexpr double kNsPerSecond = 1e9;
 constexpr std::size_t kMaxLabels = 3;  // of one series: process, pid and the metric's own
-
-// Streams into a string, without the copies that a stringstream makes of a text of a megabyte.
-class StringBuffer : public std::streambuf {
-  public:
-    std::string take() { return std::move(text_); }
-
-  protected:
-    std::streamsize xsputn(const char *from, std::streamsize bytes) override {
-        text_.append(from, static_cast<std::size_t>(bytes));
-        return bytes;
-    }
-    int_type overflow(int_type c) override {
-        if (c != traits_type::eof()) text_.push_back(traits_type::to_char_type(c));
-        return c;
-    }
-
-  private:
-    std::string text_;
-};
 
 std::string class_label(std::uint32_t slot_bytes) {
     return slot_bytes == kLargeClass ? "large" : std::to_string(slot_bytes);
@@ -142,10 +121,7 @@ class StateCollectable : public prometheus::Collectable {
 }  // namespace
 
 std::string metrics_text(const Collector::State &state, double seconds) {
-    StringBuffer buffer;
-    std::ostream out(&buffer);
-    prometheus::TextSerializer().Serialize(out, StateCollectable(state, seconds).Collect());
-    return buffer.take();
+    return text_format(StateCollectable(state, seconds).Collect());
 }
 
 std::string scrape(Collector &collector) {

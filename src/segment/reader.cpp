@@ -225,15 +225,15 @@ bool sum_shards(int fd, const Header &header, Snapshot &snapshot) {
     const std::uint32_t used = std::min(header.shards_used, section.count);
     std::uint64_t header16 = 0, slow = 0;
     constexpr std::uint32_t kBatch = 64;
-    std::vector<char> buffer(std::size_t{std::min(kBatch, used)} * section.stride);
+    const auto buffer = std::make_unique_for_overwrite<char[]>(std::size_t{std::min(kBatch, used)} * section.stride);
     for (std::uint32_t first = 0; first < used; first += kBatch) {
         const std::uint32_t batch = std::min(kBatch, used - first);
-        if (!read_exactly(fd, buffer.data(), std::size_t{batch} * section.stride,
+        if (!read_exactly(fd, buffer.get(), std::size_t{batch} * section.stride,
                           section.offset + std::uint64_t{first} * section.stride))
             return false;
         for (std::uint32_t i = 0; i < batch; ++i) {
             CounterShard shard;
-            std::memcpy(&shard, buffer.data() + std::size_t{i} * section.stride, sizeof shard);
+            std::memcpy(&shard, buffer.get() + std::size_t{i} * section.stride, sizeof shard);
             if (shard.tid != 0) ++snapshot.threads;
             add_shard(shard, header, snapshot, header16, slow);
         }
@@ -476,7 +476,9 @@ ReadResult read_file(const std::string &path, Parts parts) {
 }
 
 std::optional<std::uint64_t> process_start_ticks(std::uint64_t pid) {
-    const Fd fd(::open(("/proc/" + std::to_string(pid) + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
+    // The first thread's own: for the process's the kernel adds up the times of all of its threads.
+    const std::string number = std::to_string(pid);
+    const Fd fd(::open(("/proc/" + number + "/task/" + number + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
     if (fd.get() < 0) return std::nullopt;
     char text[1024];
     const ssize_t got = ::read(fd.get(), text, sizeof text);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include <algorithm>
 #include <chrono>
@@ -16,8 +17,15 @@ namespace {
 
 constexpr unsigned kProcesses = 100;
 constexpr unsigned kThreads = 64;
-constexpr std::chrono::milliseconds kPromised{20};
+using Milliseconds = std::chrono::duration<double, std::milli>;
+constexpr Milliseconds kPromised{20};
 constexpr int kScrapes = 15;
+
+Milliseconds processor_time() {
+    timespec now{};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
 
 // A process that does nothing, for as long as this object lives.
 class Child {
@@ -78,16 +86,16 @@ TEST(Scrape, HundredProcesses) {
     }
     EXPECT_NE(text.find("hakmem_exporter_segments " + std::to_string(kProcesses) + "\n"), std::string::npos);
 
-    // The machine may be busy with other tests: what it can do at best is what tells about the code.
-    std::chrono::duration<double, std::milli> best{1e9};
+    // The machine may be busy with other tests: the processor's time, and at best, is what tells about the code.
+    Milliseconds best{1e9};
     for (int i = 0; i < kScrapes; ++i) {
-        const auto begin = std::chrono::steady_clock::now();
+        const Milliseconds begin = processor_time();
         EXPECT_EQ(scrape(collector).size() > text.size() / 2, true);
-        best = std::min<std::chrono::duration<double, std::milli>>(best, std::chrono::steady_clock::now() - begin);
+        best = std::min(best, processor_time() - begin);
     }
     RecordProperty("best_ms", std::to_string(best.count()));
-    std::printf("%u processes of %u threads, %zu bytes: %.1f ms at best\n", kProcesses, kThreads, text.size(),
-                best.count());
+    std::printf("%u processes of %u threads, %zu bytes: %.1f ms of processor time at best\n", kProcesses, kThreads,
+                text.size(), best.count());
     EXPECT_LE(best, kPromised);
 }
 
