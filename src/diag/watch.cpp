@@ -43,7 +43,7 @@ constexpr std::uint32_t kNever = 1u << 30;
 
 // Ticks that the hunt may take of a thread's time as soon as there is something new to hunt: the next overflow may be
 // the last for a long time.
-constexpr std::int64_t kHuntInHand = 20'000'000;
+constexpr std::int64_t kHuntInHand = 10'000'000;
 
 // One in so many blocks of other sites than the guilty one is hunted too.
 constexpr std::uint64_t kCurious = 16;
@@ -154,7 +154,7 @@ void Watcher::follow() {
     if (hunt_round_ != hunt.round()) {
         hunt_round_ = hunt.round();
         pace_.start(os::ticks(), kHuntInHand);
-        if (hunt.on() && hunt.by_watchpoints()) {
+        if (hunt.on() && hunt.aims()) {
             let_traps_through();
             if (applicant_.seat == 0) applicant_.seat = hunt.take_seat();
         }
@@ -223,7 +223,7 @@ void Watcher::plan_hunt(CounterShard &shard, std::size_t bytes, std::size_t size
     const bool guilty = role == Hunt::Role::guilty;
     const bool curious = role == Hunt::Role::unknown || random_.next() % kCurious == 0;
     if (pending_fill_) {
-        pending_place_ = guilty && bytes + plan.slack <= size_classes::kMaxSmall;
+        pending_place_ = guilty && hunt.aims() && bytes + plan.slack <= size_classes::kMaxSmall;
     } else if (guilty || curious) {
         // The header behind the block, and what a long overflow needs, become slack.
         const std::uint32_t to_header = static_cast<std::uint32_t>(size_classes::usable_bytes(size_class) - bytes);
@@ -233,7 +233,7 @@ void Watcher::plan_hunt(CounterShard &shard, std::size_t bytes, std::size_t size
             plan.watch = pending_hunt_ = true;
             plan.guard_pages = plan.guard_at_end = pages;
             if (fits) plan.slack = to_header + kLeastSlack;
-            pending_place_ = !pages;
+            pending_place_ = !pages && hunt.aims();
         }
     }
     if (pending_place_) {

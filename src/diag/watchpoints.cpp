@@ -19,7 +19,7 @@
 namespace hakmem {
 namespace {
 
-// Where a place that watches nothing looks: nobody writes here.
+// Where a watchpoint that is off would look: nobody writes here.
 constinit unsigned char nowhere = 0;
 
 // Whether writes by the kernel may be seen as well.
@@ -34,6 +34,7 @@ perf_event_attr attributes(std::uintptr_t address, bool inherited) {
     attributes.bp_addr = address != 0 ? address : reinterpret_cast<std::uintptr_t>(&nowhere);
     attributes.bp_len = HW_BREAKPOINT_LEN_1;
     attributes.sample_period = 1;
+    attributes.disabled = address == 0 ? 1 : 0;
     attributes.exclude_kernel = kernel_too ? 0 : 1;
     attributes.exclude_hv = 1;
     attributes.sigtrap = 1;

@@ -1,5 +1,5 @@
-// Runs a program where the kernel gives no watchpoints: `without_watchpoints refuse|kill COMMAND [ARG…]`. perf_event_open
-// fails there, as in most containers, or ends the process, as under a strict seccomp filter.
+// Runs a program where the kernel gives no watchpoints: `without_watchpoints refuse|kill COMMAND [ARG…]`.
+// perf_event_open fails there, as in most containers, or ends the process, as under a strict seccomp filter.
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
