@@ -112,6 +112,7 @@ bool Hunt::prepare() {
         std::atomic_ref(state.segment.header().hunt_means).store(static_cast<std::uint32_t>(means_.load()));
     }
     caught_ = fruitless_ = 0;
+    shared_first_ = false;
     over_ = false;
     changing_ = false;
     return true;
@@ -196,6 +197,7 @@ void Hunt::restart_after_fork(bool release_blocks) {
 // ---- places ----
 
 Hunt::Seat Hunt::take_seat() {
+    if (!Watchpoint::may_be_tried()) return 0;
     for (Seat seat = 1; seat <= kSeats; ++seat) {
         OwnWatchpoints &own = seats_[seat - 1];
         if (own.taken.load(std::memory_order_relaxed) || own.taken.exchange(true)) continue;

@@ -96,6 +96,11 @@ class Hunt {
 
     // A writer was caught.
     void caught();
+    // A block in that place was written past, and its thread's own watchpoint has not seen it: another thread writes.
+    void missed(unsigned place) {
+        if (place != 0 && !is_shared(place)) shared_first_.store(true, std::memory_order_relaxed);
+    }
+    bool shared_first() const { return shared_first_.load(std::memory_order_relaxed); }
 
     // ---- bounds ----
 
@@ -163,6 +168,7 @@ class Hunt {
     std::atomic<std::uint32_t> caught_{0};
     std::atomic<std::uint32_t> fruitless_{0};  // headers overwritten since it was armed
     std::atomic<bool> aims_{false};
+    std::atomic<bool> shared_first_{false};
     std::atomic<bool> over_{false};
     std::atomic<bool> changing_{false};  // somebody prepares or closes
     std::atomic<std::int32_t> hunted_blocks_{0};

@@ -45,6 +45,13 @@ constexpr std::uint32_t kNever = 1u << 30;
 // the last for a long time.
 constexpr std::int64_t kHuntInHand = 10'000'000;
 
+// One part in so many of a thread's time for all that a hunt does, and one in twice as many for moving watchpoints.
+constexpr std::int64_t kHuntShare = 40;
+
+// What the way to the hunt's own code and back costs besides, in ticks: of an allocation that is looked at, and of the
+// free of a hunted block.
+constexpr std::uint64_t kVisitTicks = 150;
+
 // One in so many blocks of other sites than the guilty one is hunted too.
 constexpr std::uint64_t kCurious = 16;
 
@@ -153,7 +160,8 @@ void Watcher::follow() {
     }
     if (hunt_round_ != hunt.round()) {
         hunt_round_ = hunt.round();
-        pace_.start(os::ticks(), kHuntInHand);
+        pace_.start(os::ticks(), kHuntShare, kHuntInHand);
+        moves_.start(os::ticks(), 2 * kHuntShare, kHuntInHand);
         if (hunt.on() && hunt.aims()) {
             let_traps_through();
             if (applicant_.seat == 0) applicant_.seat = hunt.take_seat();
@@ -215,7 +223,9 @@ WatchPlan Watcher::plan(CounterShard &shard, std::size_t bytes, std::size_t size
 // An allocation of a class that is hunted: whether it gets what an overflow can be caught by.
 void Watcher::plan_hunt(CounterShard &shard, std::size_t bytes, std::size_t size_class, WatchPlan &plan) {
     const std::uint64_t now = os::ticks();
-    if (!pace_.may(now) || plan.guard_pages || hunt_session_ != hunt.session()) return;
+    const bool may = pace_.may(now);
+    pace_.spent(kVisitTicks);
+    if (!may || plan.guard_pages || hunt_session_ != hunt.session()) return;
     pending_since_ = now;
     pending_stack_ = capture(shard);
     const Hunt::Role role = hunt.role(pending_stack_);
@@ -238,7 +248,7 @@ void Watcher::plan_hunt(CounterShard &shard, std::size_t bytes, std::size_t size
     }
     if (pending_place_) {
         pending_class_ = size_classes::of_request(bytes + plan.slack);
-        applicant_.shared_first = random_.next() >> 63 != 0;
+        applicant_.shared_first = hunt.shared_first() || random_.next() >> 63 != 0;
         plan.kept = hunt.take_idle(pending_class_, applicant_);
     }
     pace_.spent(os::ticks() - now);
@@ -284,11 +294,12 @@ void Watcher::place(const Watched &watched, std::size_t bytes, std::uint32_t sla
     std::uintptr_t byte = watched.end() - slack;
     // Without the note's help: what is behind the asked size is slack right away at guard.
     if (pending_fill_ && hunt.first_bad() < slack) byte = watched.user + bytes + hunt.first_bad();
-    const Hunt::Placed placed = hunt.place(watched.block, pending_class_, byte, applicant_, pace_.affords(move_cost_));
+    const Hunt::Placed placed =
+        hunt.place(watched.block, pending_class_, byte, applicant_, moves_.may(now, move_cost_));
     Note(watched.note).set_place(placed.place);
     const std::uint64_t took = os::ticks() - now;
     if (placed.moved_shared) move_cost_ += (static_cast<std::int64_t>(took) - move_cost_) / 4;
-    pace_.spent(took);
+    (placed.moved_shared ? moves_ : pace_).spent(took);
 }
 
 void Watcher::narrowed(const Watched &watched, std::size_t bytes) {
@@ -321,6 +332,7 @@ bool Watcher::check_slack(CounterShard &shard, const Watched &watched, bool foun
     const std::uintptr_t begin = watched.end() - note.slack();
     const std::uintptr_t changed = fill::first_changed(begin, watched.end(), fill::kSlack);
     if (changed == watched.end()) return true;
+    hunt.missed(note.place());
     const Undisturbed undisturbed;
     Finding finding = finding_of(Kind::redzone_overwritten, watched);
     finding.facts.left_block = watched.user;
@@ -446,6 +458,7 @@ bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) 
     if (note.hunted()) {
         check_slack(shard, watched, false);
         hunt.count_hunted(-1);
+        pace_.spent(2 * kVisitTicks);
     } else if (note.filled()) {
         const bool family_fits = note.family() == giving.family;
         const std::uint64_t asked = asked_bytes(watched, note);
