@@ -46,7 +46,7 @@ constexpr std::uint32_t kNever = 1u << 30;
 constexpr std::int64_t kHuntInHand = 10'000'000;
 
 // One part in so many of a thread's time for all that a hunt does, and one in twice as many for moving watchpoints.
-constexpr std::int64_t kHuntShare = 40;
+constexpr std::int64_t kHuntShare = 80;
 
 // What the way to the hunt's own code and back costs besides, in ticks: of an allocation that is looked at, and of the
 // free of a hunted block.
