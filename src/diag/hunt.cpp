@@ -97,6 +97,7 @@ void Hunt::pursue(std::uint32_t classes, std::uint64_t site) {
     }
     if (!on() && !prepare()) return;
     if ((classes & ~classes_.fetch_or(classes)) != 0) news = true;
+    if (sites_used_.load() != 0 || fruitless_.fetch_add(1) + 1 > kPatience) news |= aim();
     if (!news) return;
     round_.fetch_add(1, std::memory_order_relaxed);
     state.changes.fetch_add(1, std::memory_order_release);
@@ -107,14 +108,27 @@ bool Hunt::prepare() {
     if (changing_.exchange(true)) return false;
     if (means_.load() == HuntMeans::none) {
         install_trap_handler();
-        const bool can = Watchpoint::available() && shared_.open();
-        means_ = can ? HuntMeans::watchpoints : HuntMeans::guard_pages;
+        means_ = Watchpoint::available() ? HuntMeans::watchpoints : HuntMeans::guard_pages;
         std::atomic_ref(state.segment.header().hunt_means).store(static_cast<std::uint32_t>(means_.load()));
     }
-    caught_ = 0;
+    caught_ = fruitless_ = 0;
+    shared_first_ = false;
     over_ = false;
     changing_ = false;
     return true;
+}
+
+// True if the watchpoints are in use from now on.
+bool Hunt::aim() {
+    if (aims() || !by_watchpoints() || changing_.exchange(true)) return false;
+    const bool opened = shared_.open();
+    if (!opened) {
+        means_ = HuntMeans::guard_pages;
+        std::atomic_ref(state.segment.header().hunt_means).store(static_cast<std::uint32_t>(HuntMeans::guard_pages));
+    }
+    aims_ = opened;
+    changing_ = false;
+    return opened;
 }
 
 void Hunt::caught() {
@@ -154,6 +168,7 @@ void Hunt::close() {
             for (Watchpoint &point : seat.points) point.close();
             seat.taken = false;
         }
+        aims_ = false;
         session_.fetch_add(1);
         means_ = HuntMeans::none;
         std::atomic_ref(state.segment.header().hunt_means).store(0);
@@ -182,6 +197,7 @@ void Hunt::restart_after_fork(bool release_blocks) {
 // ---- places ----
 
 Hunt::Seat Hunt::take_seat() {
+    if (!Watchpoint::may_be_tried()) return 0;
     for (Seat seat = 1; seat <= kSeats; ++seat) {
         OwnWatchpoints &own = seats_[seat - 1];
         if (own.taken.load(std::memory_order_relaxed) || own.taken.exchange(true)) continue;
@@ -279,7 +295,7 @@ Hunt::Placed Hunt::place(std::uintptr_t block, std::size_t slot_class, std::uint
         if (one.block.load(std::memory_order_relaxed) == block && one.state.load() == was) number = choice.numbers[i];
     }
     if (number == 0) {
-        if (!on() || !by_watchpoints()) return {};
+        if (!on() || !aims() || !by_watchpoints()) return {};
         number = choose(now, applicant, may_move_shared, was);
         if (number == 0) return {};
     }

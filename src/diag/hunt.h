@@ -41,6 +41,9 @@ class Hunt {
     // Changes when everything was closed: seats from before are none any more.
     std::uint32_t session() const { return session_.load(std::memory_order_acquire); }
     bool by_watchpoints() const { return means_.load(std::memory_order_relaxed) == segment::HuntMeans::watchpoints; }
+    // The watchpoints are in use: for a guilty site, or because slack alone has found none for too long. Not before:
+    // processors store wide vectors much slower while any watchpoint is set.
+    bool aims() const { return aims_.load(std::memory_order_acquire); }
     Role role(StackId alloc_stack) const;
 
     // An incident was recorded. Arms the hunt where that is the process's own business (hunt=auto) and learns from it.
@@ -93,6 +96,11 @@ class Hunt {
 
     // A writer was caught.
     void caught();
+    // A block in that place was written past, and its thread's own watchpoint has not seen it: another thread writes.
+    void missed(unsigned place) {
+        if (place != 0 && !is_shared(place)) shared_first_.store(true, std::memory_order_relaxed);
+    }
+    bool shared_first() const { return shared_first_.load(std::memory_order_relaxed); }
 
     // ---- bounds ----
 
@@ -122,11 +130,14 @@ class Hunt {
     static constexpr unsigned kPlaces = kShared + kSeats * kOwn;
     static constexpr std::uint32_t kMostSites = 8;
     static constexpr std::int32_t kMostHunted = 8192;
+    // So many headers more are overwritten, and the site is still not known: watchpoints for all.
+    static constexpr std::uint32_t kPatience = 8;
     // Writers of one bug are few; what is caught this often has been named.
     static constexpr std::uint32_t kMostCaught = 16;
 
     void pursue(std::uint32_t classes, std::uint64_t site);
     bool prepare();
+    bool aim();
     void close();
     bool claim(Place &place, PlaceState from) {
         return place.state.compare_exchange_strong(from, PlaceState::moving, std::memory_order_acquire);
@@ -155,6 +166,9 @@ class Hunt {
     std::atomic<std::uint32_t> sites_used_{0};
     std::atomic<std::uint32_t> first_bad_{0};
     std::atomic<std::uint32_t> caught_{0};
+    std::atomic<std::uint32_t> fruitless_{0};  // headers overwritten since it was armed
+    std::atomic<bool> aims_{false};
+    std::atomic<bool> shared_first_{false};
     std::atomic<bool> over_{false};
     std::atomic<bool> changing_{false};  // somebody prepares or closes
     std::atomic<std::int32_t> hunted_blocks_{0};

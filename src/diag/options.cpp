@@ -62,7 +62,9 @@ constexpr Option kTable[] = {
      0,
      segment::kMaxDump,
      [](Options &o, std::uint64_t v) { o.dump_bytes = static_cast<std::uint32_t>(v); }},
-    {"hunt", "off", "auto: after an overwritten header, watch its kind of block with hardware watchpoints",
+    {"hunt", "off",
+     "auto: after an overwritten header, catch the writer by watchpoints behind blocks of the suspect's allocation "
+     "site",
      segment::kHuntNames, 0, 0, [](Options &o, std::uint64_t v) { o.hunt = static_cast<Hunt>(v); }},
     {"report", "none", "stderr: print each incident, unsymbolized, when it happens", kReportNames, 0, 0,
      [](Options &o, std::uint64_t v) { o.report_stderr = v != 0; }},

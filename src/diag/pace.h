@@ -12,13 +12,12 @@ namespace hakmem {
 
 class Pace {
   public:
-    // One part in kShare of the time.
-    static constexpr std::int64_t kShare = 40;
     static constexpr std::uint32_t kMostSkipped = 4096;
 
-    // Starts anew, with so much in hand that a while passes before anything is skipped.
-    void start(std::uint64_t now, std::int64_t in_hand) {
+    // Starts anew: one part in `share` of the time, and so much in hand that a while passes before anything is skipped.
+    void start(std::uint64_t now, std::int64_t share, std::int64_t in_hand) {
         last_ = now;
+        share_ = share;
         credit_ = in_hand;
         skip_ = 1;
     }
@@ -28,13 +27,12 @@ class Pace {
     bool may(std::uint64_t now, std::int64_t cost = 0) {
         const std::uint64_t gap = now > last_ ? now - last_ : 0;
         last_ = now;
-        if (credit_ < kMostSaved) credit_ += static_cast<std::int64_t>(std::min(gap, kLongestGap)) / kShare;
+        if (share_ == 0) return false;
+        if (credit_ < kMostSaved) credit_ += static_cast<std::int64_t>(std::min(gap, kLongestGap)) / share_;
         const bool yes = credit_ >= cost;
         if (cost == 0) skip_ = yes ? skip_ / 2 : std::min(2 * std::max(1u, skip_), kMostSkipped);
         return yes;
     }
-
-    bool affords(std::int64_t cost) const { return credit_ >= cost; }
 
     // A piece of work took so long.
     void spent(std::uint64_t ticks) { credit_ -= static_cast<std::int64_t>(ticks); }
@@ -51,6 +49,7 @@ class Pace {
 
     std::uint64_t last_ = 0;
     std::int64_t credit_ = 0;
+    std::int64_t share_ = 0;  // 0: nothing may be done
     std::uint32_t skip_ = 0;  // as many occasions pass on average; 0 is like 1
 };
 

@@ -50,7 +50,14 @@ constexpr std::uint32_t kManyStacks = 64;
 constexpr std::uint64_t kManyStacksMs = 100;
 // Ticks that the hunt may take of a thread's time as soon as there is something new to hunt: the next overflow may be
 // the last for a long time.
-constexpr std::int64_t kHuntInHand = 20'000'000;
+constexpr std::int64_t kHuntInHand = 10'000'000;
+
+// One part in so many of a thread's time for all that a hunt does, and one in twice as many for moving watchpoints.
+constexpr std::int64_t kHuntShare = 80;
+
+// What the way to the hunt's own code and back costs besides, in ticks: of an allocation that is looked at, and of the
+// free of a hunted block.
+constexpr std::uint64_t kVisitTicks = 150;
 
 // One in so many blocks of other sites than the guilty one is hunted too.
 constexpr std::uint64_t kCurious = 16;
@@ -202,8 +209,9 @@ void Watcher::follow() {
     }
     if (hunt_round_ != hunt.round()) {
         hunt_round_ = hunt.round();
-        pace_.start(os::ticks(), kHuntInHand);
-        if (hunt.on() && hunt.by_watchpoints()) {
+        pace_.start(os::ticks(), kHuntShare, kHuntInHand);
+        moves_.start(os::ticks(), 2 * kHuntShare, kHuntInHand);
+        if (hunt.on() && hunt.aims()) {
             let_traps_through();
             if (applicant_.seat == 0) applicant_.seat = hunt.take_seat();
         }
@@ -264,7 +272,9 @@ WatchPlan Watcher::plan(CounterShard &shard, std::size_t bytes, std::size_t size
 // An allocation of a class that is hunted: whether it gets what an overflow can be caught by.
 void Watcher::plan_hunt(CounterShard &shard, std::size_t bytes, std::size_t size_class, WatchPlan &plan) {
     const std::uint64_t now = os::ticks();
-    if (!pace_.may(now) || plan.guard_pages || hunt_session_ != hunt.session()) return;
+    const bool may = pace_.may(now);
+    pace_.spent(kVisitTicks);
+    if (!may || plan.guard_pages || hunt_session_ != hunt.session()) return;
     pending_since_ = now;
     pending_stack_ = capture(shard);
     const Hunt::Role role = hunt.role(pending_stack_);
@@ -272,7 +282,7 @@ void Watcher::plan_hunt(CounterShard &shard, std::size_t bytes, std::size_t size
     const bool guilty = role == Hunt::Role::guilty;
     const bool curious = role == Hunt::Role::unknown || random_.next() % kCurious == 0;
     if (pending_fill_) {
-        pending_place_ = guilty && bytes + plan.slack <= size_classes::kMaxSmall;
+        pending_place_ = guilty && hunt.aims() && bytes + plan.slack <= size_classes::kMaxSmall;
     } else if (guilty || curious) {
         // The header behind the block, and what a long overflow needs, become slack.
         const std::uint32_t to_header = static_cast<std::uint32_t>(size_classes::usable_bytes(size_class) - bytes);
@@ -282,12 +292,12 @@ void Watcher::plan_hunt(CounterShard &shard, std::size_t bytes, std::size_t size
             plan.watch = pending_hunt_ = true;
             plan.guard_pages = plan.guard_at_end = pages;
             if (fits) plan.slack = to_header + kLeastSlack;
-            pending_place_ = !pages;
+            pending_place_ = !pages && hunt.aims();
         }
     }
     if (pending_place_) {
         pending_class_ = size_classes::of_request(bytes + plan.slack);
-        applicant_.shared_first = random_.next() >> 63 != 0;
+        applicant_.shared_first = hunt.shared_first() || random_.next() >> 63 != 0;
         plan.kept = hunt.take_idle(pending_class_, applicant_);
     }
     pace_.spent(os::ticks() - now);
@@ -337,11 +347,12 @@ void Watcher::place(const Watched &watched, std::size_t bytes, std::uint32_t sla
     std::uintptr_t byte = watched.end() - slack;
     // Without the note's help: what is behind the asked size is slack right away at guard.
     if (pending_fill_ && hunt.first_bad() < slack) byte = watched.user + bytes + hunt.first_bad();
-    const Hunt::Placed placed = hunt.place(watched.block, pending_class_, byte, applicant_, pace_.affords(move_cost_));
+    const Hunt::Placed placed =
+        hunt.place(watched.block, pending_class_, byte, applicant_, moves_.may(now, move_cost_));
     Note(watched.note).set_place(placed.place);
     const std::uint64_t took = os::ticks() - now;
     if (placed.moved_shared) move_cost_ += (static_cast<std::int64_t>(took) - move_cost_) / 4;
-    pace_.spent(took);
+    (placed.moved_shared ? moves_ : pace_).spent(took);
 }
 
 void Watcher::narrowed(const Watched &watched, std::size_t bytes) {
@@ -382,6 +393,7 @@ bool Watcher::check_slack(CounterShard &shard, const Watched &watched, bool foun
         if (changed == 0) return true;
         offset = static_cast<std::int64_t>(changed - asked_end);
     }
+    hunt.missed(note.place());
     const Undisturbed undisturbed;
     Finding finding = finding_of(Kind::redzone_overwritten, watched);
     finding.facts.left_block = watched.user;
@@ -527,6 +539,7 @@ bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) 
     if (note.hunted()) {
         check_slack(shard, watched, false);
         hunt.count_hunted(-1);
+        pace_.spent(2 * kVisitTicks);
     } else if (note.filled()) {
         const bool family_fits = note.family() == giving.family;
         const std::uint64_t asked = asked_bytes(watched, note);

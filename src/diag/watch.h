@@ -114,7 +114,8 @@ class Watcher {
     std::uint64_t pending_since_ = 0;
     std::uint32_t hunt_round_ = 0;
     std::uint32_t hunt_session_ = 0;
-    Pace pace_;
+    Pace pace_;   // of looking at allocations
+    Pace moves_;  // of moving a watchpoint of all threads, apart: one is so dear that it would stop the rest
     std::int64_t move_cost_ = 0;  // of a watchpoint of all threads, as seen so far
     Quarantine quarantine_;
     StackMemo memo_;

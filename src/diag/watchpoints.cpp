@@ -19,7 +19,7 @@
 namespace hakmem {
 namespace {
 
-// Where a place that watches nothing looks: nobody writes here.
+// Where a watchpoint that is off would look: nobody writes here.
 constinit unsigned char nowhere = 0;
 
 // Whether writes by the kernel may be seen as well.
@@ -34,6 +34,7 @@ perf_event_attr attributes(std::uintptr_t address, bool inherited) {
     attributes.bp_addr = address != 0 ? address : reinterpret_cast<std::uintptr_t>(&nowhere);
     attributes.bp_len = HW_BREAKPOINT_LEN_1;
     attributes.sample_period = 1;
+    attributes.disabled = address == 0 ? 1 : 0;
     attributes.exclude_kernel = kernel_too ? 0 : 1;
     attributes.exclude_hv = 1;
     attributes.sigtrap = 1;
@@ -63,22 +64,21 @@ int move_up(int fd) {
     return moved;
 }
 
-// Under a seccomp filter the call may mean death. So a child that shares our memory tries it first: one that ends
-// without a signal, and that only we can wait for.
-bool survives_the_call() {
+}  // namespace
+
+// A child that shares our memory tries it first: one that ends without a signal, and that only we can wait for.
+bool Watchpoint::may_be_tried() {
     constexpr int kFiltered = 2;
     if (prctl(PR_GET_SECCOMP) != kFiltered) return true;
-    alignas(16) char stack[16 << 10];
+    alignas(16) char stack[8 << 10];
     const auto attempt = [](void *) -> int { return open_event(0, false) >= 0 ? 0 : 1; };
     const pid_t child = clone(attempt, stack + sizeof stack, CLONE_VM | CLONE_VFORK, nullptr);
     int status = 0;
     return child > 0 && waitpid(child, &status, __WCLONE) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-}  // namespace
-
 bool Watchpoint::available() {
-    if (!survives_the_call()) return false;
+    if (!may_be_tried()) return false;
     for (const bool attempt : {true, false}) {
         kernel_too = attempt;
         const int fd = open_event(0, true);

@@ -27,8 +27,10 @@ class Watchpoint {
     // descriptor that it does not know.
     bool move(std::uintptr_t address);
 
-    // Whether the kernel is known to refuse: to be asked before the first is opened.
+    // Whether the kernel gives any: to be asked before the first is opened.
     static bool available();
+    // Whether the calling thread may try: under a seccomp filter of its own the attempt may mean death.
+    static bool may_be_tried();
 
   private:
     int fd_ = 0;

@@ -2,12 +2,14 @@
 // sites makes room for a name, and on one request in so many it forgets that of the terminator, which then hits the
 // header behind the block.
 //
-//   overflow_server THREADS OVERFLOWS [MODE] [ONE_IN]
+//   overflow_server THREADS OVERFLOWS [MODE] [ONE_IN] [WORK]
 //
 // MODE: `brief` (the name is freed with its request), `kept` (it stays for some thousand requests), `handed` (another
-// thread writes it), `long` (the name is 30 bytes too long), `underflow` (the bug is another one and happens once: a
-// hunt goes on for ever), `none`. Ends after so many overflows, or, where there are none, after so many thousand
-// requests. Then it prints a line `overflow NANOSECONDS` for each, when it happened, and `requests N in NANOSECONDS`.
+// thread writes it), `long` (the name is 30 bytes too long), `few` (the first ten overflow, a hunt goes on for ever),
+// `underflow` (the bug is another one and happens once: a hunt goes on for ever and finds nothing), `none`. WORK is
+// what a request does beside allocating, in multiplications. Ends after so many overflows, or, in the last three modes,
+// after so many thousand requests. Then it prints a line `overflow NANOSECONDS` for each, when it happened, and
+// `requests N in NANOSECONDS`.
 #include <pthread.h>
 #include <time.h>
 
@@ -23,17 +25,19 @@
 
 namespace {
 
-enum class Mode { brief, kept, handed, long_names, underflow, none };
+enum class Mode { brief, kept, handed, long_names, few, underflow, none };
 
 constexpr unsigned kSites = 40;
 constexpr unsigned kBlocksOfRequest = 8;
 constexpr unsigned kSessions = 500;
 constexpr unsigned kKeptNames = 2000;
+constexpr std::uint64_t kFew = 10;
 constexpr std::uint64_t kMostOverflows = 100'000;
 
 Mode mode = Mode::brief;
 std::uint64_t wanted = 0;
 std::uint64_t one_in = 1000;
+int work_of_request = 3000;
 std::atomic<std::uint64_t> overflows{0};
 std::atomic<std::uint64_t> requests{0};
 std::atomic<bool> ended{false};
@@ -134,7 +138,7 @@ class Worker {
   private:
     void handle() {
         const std::uint64_t number = requests.fetch_add(1, std::memory_order_relaxed) + 1;
-        const bool bug = mode != Mode::none && number % one_in == 0;
+        const bool bug = mode != Mode::none && number % one_in == 0 && (mode != Mode::few || number <= kFew * one_in);
         char *blocks[kBlocksOfRequest];
         for (char *&block : blocks) {
             const std::uint64_t draw = random_.next();
@@ -147,7 +151,8 @@ class Worker {
         // One of them outlives its request.
         std::swap(blocks[0], sessions_[random_.next() % kSessions]);
         for (char *block : blocks) std::free(block);
-        if ((mode == Mode::none || mode == Mode::underflow) && number >= wanted * 1000) ended = true;
+        if ((mode == Mode::none || mode == Mode::underflow || mode == Mode::few) && number >= wanted * 1000)
+            ended = true;
     }
 
     void handle_name(bool bug) {
@@ -168,7 +173,7 @@ class Worker {
         if (too_short) {
             const std::uint64_t count = overflows.fetch_add(1);
             if (count < kMostOverflows) times[count] = now_ns(CLOCK_REALTIME);
-            if (count + 1 >= wanted) ended = true;
+            if (mode != Mode::few && count + 1 >= wanted) ended = true;
         }
         if (mode == Mode::kept) std::swap(name, names_[random_.next() % kKeptNames]);
         std::free(name);
@@ -177,7 +182,7 @@ class Worker {
     // What a request does beside allocating.
     void work() {
         std::uint64_t sum = random_.next();
-        for (int i = 0; i < 3000; ++i) sum = (sum ^ static_cast<std::uint64_t>(i)) * 0xBF58476D1CE4E5B9;
+        for (int i = 0; i < work_of_request; ++i) sum = (sum ^ static_cast<std::uint64_t>(i)) * 0xBF58476D1CE4E5B9;
         asm volatile("" : : "r"(sum));
     }
 
@@ -200,9 +205,9 @@ void *write_in_thread(void *) {
 
 int main(int argc, char **argv) {
     const std::string name = argc > 3 ? argv[3] : "brief";
-    constexpr std::pair<const char *, Mode> kModes[] = {{"brief", Mode::brief},         {"kept", Mode::kept},
-                                                        {"handed", Mode::handed},       {"long", Mode::long_names},
-                                                        {"underflow", Mode::underflow}, {"none", Mode::none}};
+    constexpr std::pair<const char *, Mode> kModes[] = {
+        {"brief", Mode::brief}, {"kept", Mode::kept},           {"handed", Mode::handed}, {"long", Mode::long_names},
+        {"few", Mode::few},     {"underflow", Mode::underflow}, {"none", Mode::none}};
     bool known = false;
     for (const auto &[text, value] : kModes) {
         if (name != text) continue;
@@ -212,9 +217,11 @@ int main(int argc, char **argv) {
     const unsigned threads = argc > 1 ? static_cast<unsigned>(std::strtoul(argv[1], nullptr, 10)) : 0;
     wanted = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 0;
     if (argc > 4) one_in = std::strtoull(argv[4], nullptr, 10);
+    if (argc > 5) work_of_request = std::atoi(argv[5]);
     if (!known || threads == 0 || threads > 64 || wanted == 0 || one_in == 0) {
-        std::fprintf(stderr,
-                     "use: overflow_server THREADS OVERFLOWS [brief|kept|handed|long|underflow|none] [ONE_IN]\n");
+        std::fprintf(
+            stderr,
+            "use: overflow_server THREADS OVERFLOWS [brief|kept|handed|long|few|underflow|none] [ONE_IN] [WORK]\n");
         return 2;
     }
     const std::uint64_t start = now_ns(CLOCK_MONOTONIC);
