@@ -81,6 +81,7 @@ class Watcher {
     void plan_hunt(segment::CounterShard &shard, std::size_t bytes, std::size_t size_class, WatchPlan &plan);
     void place(const Watched &watched, std::size_t bytes, std::uint32_t slack);
     static void put_slack(std::uintptr_t begin, std::uintptr_t end);
+    StackId stack_here(segment::CounterShard &shard);
     StackId capture(segment::CounterShard &shard);
     WatchPlan planned();
     void look_up();
@@ -103,7 +104,7 @@ class Watcher {
     bool watches_all_ = false;
     bool remembers_ = false;  // stacks, in memo_
     std::uint32_t stacks_taken_ = 0;
-    std::uint64_t counted_ms_ = 0;  // when they were last a round number
+    std::uint64_t counted_ms_ = 0;      // when they were last a round number
     std::uint32_t pending_weight_ = 0;  // of the block that plan has chosen and watched will get
     bool pending_fill_ = false;
     StackId pending_stack_ = 0;   // taken for the plan already; 0: not
