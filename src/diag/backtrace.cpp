@@ -111,6 +111,8 @@ bool is_own(std::uintptr_t pc) { return pc >= own.begin && pc < own.end; }
 
 }  // namespace
 
+bool underway() { return this_thread_inside; }
+
 bool enter() {
     if (this_thread_inside || unusable.load(std::memory_order_relaxed)) return false;
     this_thread_inside = true;

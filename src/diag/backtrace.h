@@ -36,6 +36,8 @@ void capture_interrupted(Trace &trace, unsigned depth, std::uintptr_t pc, std::u
 
 // Keeps fork apart from every use of the loader's and libunwind's locks. False: not now.
 bool enter();
+// This thread is inside the gate.
+bool underway();
 void leave();
 
 void before_fork();

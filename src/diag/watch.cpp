@@ -139,6 +139,9 @@ void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
     fills_slack_ = false;
 }
 
+// The unwinder itself allocates, a thread's first time: stacks are small, and that one is nobody's sample.
+inline StackId Watcher::stack_here(CounterShard &shard) { return backtrace::underway() ? 0 : capture(shard); }
+
 // The stack of whoever called the library.
 [[gnu::noinline]] StackId Watcher::capture(CounterShard &shard) {
     const auto frame = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
@@ -276,7 +279,7 @@ void Watcher::plan_hunt(CounterShard &shard, std::size_t bytes, std::size_t size
     pace_.spent(kVisitTicks);
     if (!may || plan.guard_pages || hunt_session_ != hunt.session()) return;
     pending_since_ = now;
-    pending_stack_ = capture(shard);
+    pending_stack_ = stack_here(shard);
     const Hunt::Role role = hunt.role(pending_stack_);
     // Now and then one that is under no suspicion: there may be a second bug.
     const bool guilty = role == Hunt::Role::guilty;
@@ -321,7 +324,7 @@ WatchPlan Watcher::plan_large(std::size_t bytes) {
 
 void Watcher::watched(CounterShard &shard, const Watched &watched, std::size_t bytes, Family family) {
     const std::uint32_t weight = pending_weight_;
-    const StackId stack = pending_stack_ != 0 ? pending_stack_ : capture(shard);
+    const StackId stack = pending_stack_ != 0 ? pending_stack_ : stack_here(shard);
     Note::Behind behind{.filled = pending_fill_ || pending_hunt_, .hunted = pending_hunt_};
     if (behind.filled) {
         if (pending_hunt_ && !watched.guard_pages)
@@ -361,6 +364,7 @@ void Watcher::narrowed(const Watched &watched, std::size_t bytes) {
     if (!note.filled() || note.hunted()) return;
     const std::uintptr_t end = watched.user + bytes;
     put_slack(end, watched.end());
+    if (watched.front != 0) fill::put(watched.user - watched.front, watched.user - 1, fill::kSlack);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     note.set_slack(static_cast<std::uint32_t>(watched.end() - end));
 }
@@ -557,7 +561,7 @@ bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) 
     const Level level = state.level.load(std::memory_order_relaxed);
     if (const unsigned place = note.place(); place != 0) {
         note.set_place(0);
-        note.keep(level >= Level::trace ? capture(shard) : 0, false);
+        note.keep(level >= Level::trace ? stack_here(shard) : 0, false);
         if (hunt.keep(place, watched.block)) return true;
         note.set_state(Note::State::none);
         return false;
@@ -574,7 +578,7 @@ bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) 
         note.set_state(Note::State::none);
         return false;
     }
-    const StackId stack = capture(shard);
+    const StackId stack = stack_here(shard);
     note.set_state(Note::State::none);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     if (poison) fill::put(watched.user, watched.end(), fill::kFreed);

@@ -81,6 +81,7 @@ class Watcher {
     void plan_hunt(segment::CounterShard &shard, std::size_t bytes, std::size_t size_class, WatchPlan &plan);
     void place(const Watched &watched, std::size_t bytes, std::uint32_t slack);
     static void put_slack(std::uintptr_t begin, std::uintptr_t end);
+    StackId stack_here(segment::CounterShard &shard);
     StackId capture(segment::CounterShard &shard);
     WatchPlan planned();
     void look_up();
