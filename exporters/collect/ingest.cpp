@@ -13,8 +13,12 @@ constexpr std::chrono::milliseconds kHistoryInterval{990};  // a little less tha
 
 }  // namespace
 
-Ingest::Ingest(Collector &collector, Store &store, unsigned retention_days)
-    : collector_(collector), store_(store), retention_days_(retention_days) {}
+Ingest::Ingest(Collector &collector, Store &store, unsigned retention_days,
+               std::function<void(std::uint64_t)> expire_fleet)
+    : collector_(collector),
+      store_(store),
+      retention_days_(retention_days),
+      expire_fleet_(std::move(expire_fleet)) {}
 
 Ingest::~Ingest() { finish(); }
 
@@ -74,17 +78,19 @@ void Ingest::take(const Collector::Pending &pending) {
         // never comes.
         complete = pending.ended || snapshot.incidents.size() == snapshot.incidents_used;
         auto &counts = counts_[pending.identity];
+        std::map<std::uint32_t, std::uint64_t> stored_now;  // known to be stored only once the transaction is through
         store_.in_transaction([&] {
             for (const segment::Incident &incident : snapshot.incidents) {
-                std::uint64_t &stored = counts[incident.record];
+                const std::uint64_t stored = counts[incident.record];
                 if (stored == incident.count) continue;
                 if (stored == 0 && !store_.has(pending.identity, incident.record))
                     store_.add(describe(incident, snapshot, symbolizer_));
                 else
                     store_.update(pending.identity, incident.record, incident.count, incident.last_ns);
-                stored = incident.count;
+                stored_now[incident.record] = incident.count;
             }
         });
+        for (const auto &[record, count] : stored_now) counts[record] = count;
     }
     if (complete) collector_.incidents_taken(pending);
     if (complete && pending.ended) counts_.erase(pending.identity);
@@ -104,7 +110,10 @@ void Ingest::expire() {
     const auto now =
         std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch());
     const auto kept = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::hours(24) * retention_days_);
-    if (now > kept) store_.expire(static_cast<std::uint64_t>((now - kept).count()));
+    if (now <= kept) return;
+    const auto before_ns = static_cast<std::uint64_t>((now - kept).count());
+    store_.expire(before_ns);
+    if (expire_fleet_) expire_fleet_(before_ns);
 }
 
 }  // namespace hakmem

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -21,8 +22,9 @@ namespace hakmem {
 
 class Ingest {
   public:
-    // `retention_days` 0: incidents are kept for ever.
-    Ingest(Collector &collector, Store &store, unsigned retention_days);
+    // `retention_days` 0: incidents are kept for ever. `expire_fleet` is told, too, before which time they go.
+    Ingest(Collector &collector, Store &store, unsigned retention_days,
+           std::function<void(std::uint64_t before_ns)> expire_fleet = {});
     ~Ingest();
 
     void start();
@@ -43,6 +45,7 @@ class Ingest {
     Collector &collector_;
     Store &store_;
     const unsigned retention_days_;
+    const std::function<void(std::uint64_t)> expire_fleet_;
     Symbolizer symbolizer_;
     std::map<std::string, std::map<std::uint32_t, std::uint64_t>> counts_;  // by segment and record, as stored
     std::chrono::steady_clock::time_point next_expiry_{};

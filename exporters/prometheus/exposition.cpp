@@ -20,6 +20,7 @@ using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 
 constexpr double kNsPerSecond = 1e9;
+constexpr std::size_t kMaxSinkLabel = 200;  // bytes of a URL; the engines' limit for a value is 1 KiB
 constexpr std::size_t kMaxLabels = 3;  // of one series: process, pid and the metric's own
 
 // Streams into a string, without the copies that a stringstream makes of a text of a megabyte.
@@ -122,7 +123,8 @@ void add_group(Families &families, const GroupKey &group, const Totals &totals) 
 // prometheus-cpp's view of one collected state.
 class StateCollectable : public prometheus::Collectable {
   public:
-    StateCollectable(const Collector::State &state, double seconds) : state_(state), seconds_(seconds) {}
+    StateCollectable(const Collector::State &state, double seconds, const std::vector<SinkStatus> &sinks)
+        : state_(state), seconds_(seconds), sinks_(sinks) {}
 
     std::vector<MetricFamily> Collect() const override {
         Families families;
@@ -131,29 +133,37 @@ class StateCollectable : public prometheus::Collectable {
         families.add(Metric::scrape_duration, seconds_);
         families.add(Metric::segments, static_cast<double>(state_.segments));
         families.add(Metric::segment_errors, static_cast<double>(state_.segment_errors));
+        for (const SinkStatus &sink : sinks_) {
+            const std::string name = sink.name.substr(0, kMaxSinkLabel);
+            families.add(Metric::sink_delivered, static_cast<double>(sink.delivered), nullptr, name);
+            families.add(Metric::sink_rejected, static_cast<double>(sink.rejected), nullptr, name);
+            families.add(Metric::sink_failures, static_cast<double>(sink.failures), nullptr, name);
+            families.add(Metric::sink_backlog, static_cast<double>(sink.backlog), nullptr, name);
+        }
         return families.take();
     }
 
   private:
     const Collector::State &state_;
     const double seconds_;
+    const std::vector<SinkStatus> &sinks_;
 };
 
 }  // namespace
 
-std::string metrics_text(const Collector::State &state, double seconds) {
+std::string metrics_text(const Collector::State &state, double seconds, const std::vector<SinkStatus> &sinks) {
     StringBuffer buffer;
     std::ostream out(&buffer);
-    prometheus::TextSerializer().Serialize(out, StateCollectable(state, seconds).Collect());
+    prometheus::TextSerializer().Serialize(out, StateCollectable(state, seconds, sinks).Collect());
     return buffer.take();
 }
 
-std::string scrape(Collector &collector) {
+std::string scrape(Collector &collector, const std::vector<SinkStatus> &sinks) {
     const auto begin = std::chrono::steady_clock::now();
     collector.refresh();
     const Collector::State state = collector.state();
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
-    return metrics_text(state, elapsed.count());
+    return metrics_text(state, elapsed.count(), sinks);
 }
 
 }  // namespace hakmem

@@ -35,6 +35,10 @@ enum class Metric : std::size_t {
     scrape_duration,
     segments,
     segment_errors,
+    sink_delivered,
+    sink_rejected,
+    sink_failures,
+    sink_backlog,
 };
 
 struct MetricDescription {
@@ -88,6 +92,14 @@ inline constexpr MetricDescription kMetrics[] = {
     {Metric::segments, "hakmem_exporter_segments", MetricType::gauge, false, "", "Segment files read."},
     {Metric::segment_errors, "hakmem_exporter_segment_errors_total", MetricType::counter, false, "",
      "Reads of segment files that failed."},
+    {Metric::sink_delivered, "hakmem_exporter_sink_delivered_total", MetricType::counter, false, "sink",
+     "Incidents, or their raised counts, that the sink took."},
+    {Metric::sink_rejected, "hakmem_exporter_sink_rejected_total", MetricType::counter, false, "sink",
+     "Incidents that the sink said it will never take."},
+    {Metric::sink_failures, "hakmem_exporter_sink_failures_total", MetricType::counter, false, "sink",
+     "Deliveries that failed and are tried again."},
+    {Metric::sink_backlog, "hakmem_exporter_sink_backlog", MetricType::gauge, false, "sink",
+     "Incidents that wait in the store for the sink."},
 };
 
 static_assert(
