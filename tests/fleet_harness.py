@@ -72,7 +72,13 @@ class Postgres:
         if self.process is None or self.process.poll() is not None:
             return
         if number == signal.SIGKILL:
-            os.killpg(self.process.pid, number)
+            # Each of its processes has a session of its own.
+            children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+            self.process.kill()
+            for child in map(int, children):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, number)
+            harness.wait_until(lambda: not any(pathlib.Path(f"/proc/{child}").exists() for child in children), "all are gone")
         else:
             self.process.send_signal(number)
         self.process.wait(timeout=60)

@@ -120,7 +120,7 @@ class Postgres(PostgresTest):
             " ON host.id = host_id")[0]
         self.assertEqual((host, process, kind, module), ("here", "double_free", "double_free", "double_free"))
         self.assertRegex(build, "^[0-9a-f]{40}$")
-        self.assertIn("double_free.cpp", site)
+        self.assertIn("double_free.c:", site)
         read = subprocess.run(["readelf", "-n", DOUBLE_FREE], capture_output=True, text=True)
         if read.returncode == 0:
             self.assertIn(build, read.stdout)
@@ -208,6 +208,24 @@ class Postgres(PostgresTest):
             self.happen(301)
             self.await_all()
 
+    def test_one_bad_incident_holds_nobody_up(self):
+        """Text that PostgreSQL cannot have: it is said, and the others arrive."""
+        self.server.start()
+        self.happen(40, 5)
+        expected = self.stored()
+        with sqlite3.connect(self.store) as db:
+            bad, = db.execute("SELECT id FROM incidents ORDER BY change LIMIT 1 OFFSET 17").fetchone()
+            db.execute("UPDATE incidents SET json = replace(json, '\"thread\":\"', '\"thread\":\"\\u0000') WHERE id = ?", (bad,))
+        del expected[bad]
+        with self.exporter("--sink", self.server.url) as exporter:
+            harness.wait_until(lambda: exporter.metrics().total("hakmem_exporter_sink_rejected_total") == 1, "one is refused")
+            harness.wait_until(lambda: exporter.metrics().total("hakmem_exporter_sink_backlog") == 0, "the others arrive")
+            self.happen(41, 5)
+            expected = self.stored()
+            del expected[bad]
+            harness.wait_until(lambda: self.arrived() == expected, "and those behind")
+            self.assertEqual(exporter.metrics().total("hakmem_exporter_sink_rejected_total"), 1)
+
     def test_memory_is_bounded(self):
         self.server.start()
         exporter = self.exporter("--sink", self.server.url)
@@ -242,7 +260,7 @@ class FullDisk(PostgresTest):
             self.server.sql(f"CREATE TABLESPACE small LOCATION '{disk}'")
             self.server.sql("ALTER DATABASE postgres SET default_tablespace = small")
             ballast = disk / "ballast"
-            ballast.write_bytes(bytes(20 * 1024 * 1024))
+            ballast.write_bytes(bytes(22 * 1024 * 1024 + 512 * 1024))
             self.happen(6_000)
             exporter = self.exporter("--sink", self.server.url)
             harness.wait_until(lambda: "o space left" in exporter.log() or "could not extend" in exporter.log(), "no room")
@@ -401,7 +419,8 @@ class Otlp(SinkTest):
         self.happen(30, 5)
         with self.exporter("--sink", receiver.url) as exporter:
             self.await_all(receiver)
-            self.assertEqual(exporter.metrics().total("hakmem_exporter_sink_failures_total"), 6)
+            # A request on a connection that the other end has closed is sent again at once, by libcurl.
+            self.assertIn(exporter.metrics().total("hakmem_exporter_sink_failures_total"), (5, 6))
             self.assertEqual(exporter.metrics().total("hakmem_exporter_sink_rejected_total"), 0)
 
     def test_one_bad_incident_holds_nobody_up(self):

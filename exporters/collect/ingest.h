@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "collect/collector.h"
+#include "collect/fingerprints.h"
 #include "collect/history.h"
 #include "store/store.h"
 #include "symbolize/symbolizer.h"
@@ -34,6 +35,7 @@ class Ingest {
     void catch_up(std::chrono::milliseconds at_most);
 
     const History &history() const { return history_; }
+    const FingerprintCounts &fingerprints() const { return fingerprints_; }
 
   private:
     void loop();
@@ -47,7 +49,13 @@ class Ingest {
     const unsigned retention_days_;
     const std::function<void(std::uint64_t)> expire_fleet_;
     Symbolizer symbolizer_;
-    std::map<std::string, std::map<std::uint32_t, std::uint64_t>> counts_;  // by segment and record, as stored
+    struct Stored {
+        std::uint64_t count = 0;
+        std::string fingerprint;
+        std::string kind;
+    };
+    std::map<std::string, std::map<std::uint32_t, Stored>> counts_;  // by segment and record
+    FingerprintCounts fingerprints_;
     std::chrono::steady_clock::time_point next_expiry_{};
     History history_;
     std::chrono::steady_clock::time_point next_point_{};

@@ -9,11 +9,14 @@
 
 #include "commands/command.h"
 #include "log/log.h"
+#include "prometheus/exposition.h"
 #include "service/service.h"
 #include "text/text.h"
 
 namespace hakmem {
 namespace {
+
+constexpr std::size_t kDefaultMaxSeries = 50'000;
 
 struct Arguments {
     std::string listen = "127.0.0.1:9765";
@@ -21,6 +24,7 @@ struct Arguments {
     std::string store;
     unsigned retention_days = 30;
     bool label_pid = false;
+    std::size_t max_series = kDefaultMaxSeries;
     std::string web_config;
     std::vector<std::string> sinks;
     std::string host;
@@ -60,6 +64,7 @@ int serve(const Arguments &arguments) {
     options.collector.runtime_dir = dir.path;
     options.collector.by_pid = arguments.label_pid;
     options.collector.delete_ended = true;
+    options.collector.max_groups = groups_within(arguments.max_series, arguments.label_pid);
     options.store_path = arguments.store.empty() ? default_store_path() : arguments.store;
     // This host's own incidents go there by the usual way, over its store.
     if (is_postgres_url(arguments.store)) {
@@ -88,7 +93,9 @@ void add_exporter(CommandLine &line) {
         ->type_name("HOST:PORT")
         ->capture_default_str();
     command->add_option("--runtime-dir", arguments->runtime_dir, "Where the segments are")->type_name("DIR");
-    command->add_option("--store", arguments->store, "The incident store; the URL of a fleet's PostgreSQL shows the incidents of all hosts")
+    command
+        ->add_option("--store", arguments->store,
+                     "The incident store; the URL of a fleet's PostgreSQL shows the incidents of all hosts")
         ->type_name("FILE|URL")
         ->default_str(default_store_path());
     command->add_option("--retention", arguments->retention_days, "Days that incidents are kept; 0: for ever")
@@ -96,9 +103,17 @@ void add_exporter(CommandLine &line) {
         ->check(CLI::Range(0U, 36'500U))
         ->capture_default_str();
     command->add_flag("--label-pid", arguments->label_pid, "Give every series of a process the label pid");
+    command
+        ->add_option("--max-series", arguments->max_series,
+                     "The most series of a scrape; processes beyond are summed as process=\"other\"")
+        ->type_name("N")
+        ->check(CLI::Range(std::size_t{1'000}, std::size_t{10'000'000}))
+        ->capture_default_str();
     command->add_option("--web-config", arguments->web_config, "TLS and basic auth, as in Prometheus's web config")
         ->type_name("FILE");
-    command->add_option("--sink", arguments->sinks, "Forward incidents there: postgresql://… or otlp+http://… (repeatable)")
+    command
+        ->add_option("--sink", arguments->sinks,
+                     "Forward incidents there: postgresql://… or otlp+http://… (repeatable)")
         ->type_name("URL")
         ->expected(1)
         ->take_all();

@@ -105,7 +105,8 @@ Rows Database::result(Clock::time_point deadline) {
         }
         PGresult *next = PQgetResult(connection_);
         if (next == nullptr) break;
-        if (const ExecStatusType status = PQresultStatus(next); status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
+        if (const ExecStatusType status = PQresultStatus(next);
+            status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
             error = one_line(PQresultErrorMessage(next));
             const char *code = PQresultErrorField(next, PG_DIAG_SQLSTATE);
             state = code != nullptr ? code : "";
@@ -114,7 +115,8 @@ Rows Database::result(Clock::time_point deadline) {
     }
     if (PQstatus(connection_) != CONNECTION_OK) failed(error.empty() ? "the connection was lost" : error);
     if (!error.empty())
-        throw DatabaseError("PostgreSQL: " + error, state.starts_with(kDataException) || state.starts_with(kConstraint));
+        throw DatabaseError("PostgreSQL: " + error,
+                            state.starts_with(kDataException) || state.starts_with(kConstraint));
     return last;
 }
 

@@ -1,5 +1,6 @@
-// One connection to PostgreSQL, over libpq. Made when it is first needed and again after a failure; nothing waits longer
-// than the time limit, whatever the server does. Thread-safe: statements of several threads run one after another.
+// One connection to PostgreSQL, over libpq. Made when it is first needed and again after a failure; nothing waits
+// longer than the time limit, whatever the server does. Thread-safe: statements of several threads run one after
+// another.
 #pragma once
 
 #include <libpq-fe.h>

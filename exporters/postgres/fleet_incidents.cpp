@@ -17,8 +17,14 @@ Database::Parameters parameters_of(const IncidentFilter &filter) {
     const auto number = [](const std::optional<std::uint64_t> &value) {
         return value ? std::optional(std::to_string(std::min<std::uint64_t>(*value, INT64_MAX))) : std::nullopt;
     };
-    return {filter.process,   filter.kind,         filter.fingerprint,     filter.build_id,
-            filter.host,      number(filter.since_ns), number(filter.until_ns), std::to_string(filter.limit),
+    return {filter.process,
+            filter.kind,
+            filter.fingerprint,
+            filter.build_id,
+            filter.host,
+            number(filter.since_ns),
+            number(filter.until_ns),
+            std::to_string(filter.limit),
             std::to_string(filter.offset)};
 }
 
@@ -37,11 +43,11 @@ std::string where(const IncidentFilter &filter) {
 
 // What groups are made of, with the same names of columns.
 std::string from(const IncidentFilter &filter) {
-    return filter.host ? " FROM (SELECT *, 1::bigint AS hosts FROM hakmem.incident) AS seen" : " FROM hakmem.sighting AS seen";
+    return filter.host ? " FROM (SELECT *, 1::bigint AS hosts FROM hakmem.incident) AS seen"
+                       : " FROM hakmem.sighting AS seen";
 }
 
 constexpr const char *kNewestFirst = " ORDER BY last_ns DESC, first_ns DESC, id LIMIT $8 OFFSET $9";
-
 
 }  // namespace
 
@@ -70,7 +76,8 @@ std::vector<std::string> FleetIncidents::list(const IncidentFilter &filter) {
 
 std::vector<IncidentSummary> FleetIncidents::summaries(const IncidentFilter &filter) {
     const Rows found = query(
-        "SELECT incident.id, fingerprint, kind, process, pid, thread, level, site, other_site, count, first_ns, last_ns,"
+        "SELECT incident.id, fingerprint, kind, process, pid, thread, level, site, other_site, count, first_ns, "
+        "last_ns,"
         " host.name, build_id FROM (SELECT * FROM hakmem.incident" +
             where(filter) + kNewestFirst +
             ") AS incident JOIN hakmem.host ON host.id = host_id ORDER BY last_ns DESC, first_ns DESC, incident.id",
@@ -97,10 +104,11 @@ std::optional<std::string> FleetIncidents::find(const std::string &id, int &matc
 IncidentGroups FleetIncidents::groups(const IncidentFilter &filter) {
     IncidentGroups all;
     const Database::Parameters parameters = parameters_of(filter);
-    const Rows sums = query("SELECT count(DISTINCT fingerprint), coalesce(sum(records), 0)::bigint,"
-                            " coalesce(sum(count), 0)::bigint" +
-                                from(filter) + where(filter),
-                            parameters);
+    const Rows sums = query(
+        "SELECT count(DISTINCT fingerprint), coalesce(sum(records), 0)::bigint,"
+        " coalesce(sum(count), 0)::bigint" +
+            from(filter) + where(filter),
+        parameters);
     all.all_groups = sums.number(0, 0);
     all.all_incidents = sums.number(0, 1);
     all.all_count = sums.number(0, 2);
@@ -116,9 +124,20 @@ IncidentGroups FleetIncidents::groups(const IncidentFilter &filter) {
             " USING (fingerprint) ORDER BY grouped.last_ns DESC, fingerprint, seen.last_ns DESC",
         parameters);
     for (int i = 0; i < found.size(); ++i) {
-        IncidentGroup group{found.text(i, 0),   found.text(i, 1),   found.text(i, 2), found.text(i, 3),
-                            found.text(i, 4),   found.text(i, 5),   {},               found.number(i, 6),
-                            found.number(i, 7), found.number(i, 8), found.number(i, 9), 0, {}, 0};
+        IncidentGroup group{found.text(i, 0),
+                            found.text(i, 1),
+                            found.text(i, 2),
+                            found.text(i, 3),
+                            found.text(i, 4),
+                            found.text(i, 5),
+                            {},
+                            found.number(i, 6),
+                            found.number(i, 7),
+                            found.number(i, 8),
+                            found.number(i, 9),
+                            0,
+                            {},
+                            0};
         // Names are clean text: no line break is in them.
         for (std::string rest = found.text(i, 10); !rest.empty();) {
             const std::size_t end = rest.find('\n');
@@ -154,7 +173,8 @@ void FleetIncidents::add_builds(IncidentGroups &groups, const IncidentFilter &fi
         {prints, filter.process, filter.build_id});
     for (int i = 0; i < hosts.size(); ++i) places.at(hosts.text(i, 0))->hosts = hosts.number(i, 1);
     const Rows builds = query(
-        "WITH builds AS (SELECT fingerprint, build_id, max(module) AS module, max(hosts) AS hosts, sum(count)::bigint AS count,"
+        "WITH builds AS (SELECT fingerprint, build_id, max(module) AS module, max(hosts) AS hosts, sum(count)::bigint "
+        "AS count,"
         "  min(first_ns) AS first_ns, max(last_ns) AS last_ns FROM hakmem.sighting WHERE fingerprint = ANY ($1::text[])"
         "  AND ($2::text IS NULL OR process = $2) GROUP BY 1, 2),"
         "ranked AS (SELECT *, row_number() OVER (PARTITION BY fingerprint ORDER BY first_ns, build_id) AS oldest,"
@@ -181,6 +201,13 @@ std::vector<Facet> FleetIncidents::facets(const char *column, const IncidentFilt
     std::vector<Facet> facets;
     for (int i = 0; i < found.size(); ++i) facets.push_back({found.text(i, 0), found.number(i, 1), found.number(i, 2)});
     return facets;
+}
+
+std::optional<std::vector<FleetHost>> FleetIncidents::hosts() {
+    const Rows found = query("SELECT name, address FROM hakmem.host WHERE address <> $1 ORDER BY name", {""});
+    std::vector<FleetHost> hosts;
+    for (int i = 0; i < found.size(); ++i) hosts.push_back({found.text(i, 0), found.text(i, 1)});
+    return hosts;
 }
 
 void FleetIncidents::expire(std::uint64_t before_ns) {

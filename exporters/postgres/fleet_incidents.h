@@ -1,5 +1,6 @@
-// The incidents of all hosts, read from the fleet's PostgreSQL. Groups are made of its sightings, one row a fingerprint,
-// process and build, whatever the number of hosts; only a question about one host looks at that host's incidents.
+// The incidents of all hosts, read from the fleet's PostgreSQL. Groups are made of its sightings, one row a
+// fingerprint, process and build, whatever the number of hosts; only a question about one host looks at that host's
+// incidents.
 #pragma once
 
 #include <mutex>
@@ -18,6 +19,8 @@ class FleetIncidents : public IncidentReader {
     // An incident that a later one of the same place on the same host has taken the row of answers with that one.
     std::optional<std::string> find(const std::string &id, int &matches) override;
     IncidentGroups groups(const IncidentFilter &filter) override;
+
+    std::optional<std::vector<FleetHost>> hosts() override;
 
     // Deletes what was last seen before that.
     void expire(std::uint64_t before_ns);

@@ -15,6 +15,7 @@ constexpr Migration kMigrations[] = {
 CREATE TABLE hakmem.host (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text NOT NULL UNIQUE,
+    address text NOT NULL,
     first_seen timestamptz NOT NULL DEFAULT now(),
     last_seen timestamptz NOT NULL DEFAULT now());
 CREATE TABLE hakmem.outbox (
@@ -77,8 +78,9 @@ constexpr int kKnown = static_cast<int>(std::size(kMigrations));
 
 // Highest step done, and what a client has to know for it; both 0 where there is no schema.
 std::pair<int, int> version(Database &database) {
-    if (database.query("SELECT to_regclass('hakmem.migration') IS NOT NULL AND "
-                       "has_table_privilege('hakmem.migration', 'SELECT')")
+    if (database
+            .query("SELECT to_regclass('hakmem.migration') IS NOT NULL AND "
+                   "has_table_privilege('hakmem.migration', 'SELECT')")
             .text(0, 0) != "t")
         return {0, 0};
     const Rows rows = database.query("SELECT max(version), max(compatible_from) FROM hakmem.migration");
@@ -98,7 +100,8 @@ void migrate_fleet(Database &database) {
         database.query("SELECT pg_advisory_xact_lock(hashtext('hakmem migration'))");
         database.query(
             "CREATE SCHEMA IF NOT EXISTS hakmem;"
-            "CREATE TABLE IF NOT EXISTS hakmem.migration (version integer PRIMARY KEY, compatible_from integer NOT NULL,"
+            "CREATE TABLE IF NOT EXISTS hakmem.migration (version integer PRIMARY KEY, compatible_from integer NOT "
+            "NULL,"
             " done_at timestamptz NOT NULL DEFAULT now())");
         for (int step = version(database).first; step < kKnown; ++step) {  // another may have been first
             database.query(kMigrations[step].sql);

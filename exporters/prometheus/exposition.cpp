@@ -4,7 +4,9 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <ostream>
 #include <streambuf>
 #include <utility>
@@ -21,7 +23,7 @@ using prometheus::MetricFamily;
 
 constexpr double kNsPerSecond = 1e9;
 constexpr std::size_t kMaxSinkLabel = 200;  // bytes of a URL; the engines' limit for a value is 1 KiB
-constexpr std::size_t kMaxLabels = 3;  // of one series: process, pid and the metric's own
+constexpr std::size_t kMaxLabels = 3;       // of one series: process, pid and the metric's own
 
 // Streams into a string, without the copies that a stringstream makes of a text of a megabyte.
 class StringBuffer : public std::streambuf {
@@ -43,7 +45,8 @@ class StringBuffer : public std::streambuf {
 };
 
 std::string class_label(std::uint32_t slot_bytes) {
-    return slot_bytes == kLargeClass ? "large" : std::to_string(slot_bytes);
+    if (slot_bytes == kLargeClass) return "large";
+    return slot_bytes == kOtherClass ? kOther : std::to_string(slot_bytes);
 }
 
 // Fills one family a row of kMetrics.
@@ -78,6 +81,19 @@ class Families {
     void add_all(Metric metric, const std::array<std::uint64_t, N> &values, const char *const (&names)[N],
                  const GroupKey &group) {
         for (std::size_t i = 0; i < N; ++i) add(metric, static_cast<double>(values[i]), &group, names[i]);
+    }
+
+    // Two labels of its own: the kind is the fingerprint's, and does not add series.
+    void add_fingerprint(const FingerprintCounts::Key &key, double value) {
+        const auto &[process, kind, fingerprint] = key;
+        const GroupKey group{process, {}};
+        add(Metric::fingerprints, value, &group, fingerprint);
+        families_[static_cast<std::size_t>(Metric::fingerprints)].metric.back().label.push_back({"kind", kind});
+    }
+
+    std::size_t series() const {
+        return std::accumulate(families_.begin(), families_.end(), std::size_t{0},
+                               [](std::size_t sum, const MetricFamily &family) { return sum + family.metric.size(); });
     }
 
     std::vector<MetricFamily> take() { return std::move(families_); }
@@ -123,8 +139,8 @@ void add_group(Families &families, const GroupKey &group, const Totals &totals) 
 // prometheus-cpp's view of one collected state.
 class StateCollectable : public prometheus::Collectable {
   public:
-    StateCollectable(const Collector::State &state, double seconds, const std::vector<SinkStatus> &sinks)
-        : state_(state), seconds_(seconds), sinks_(sinks) {}
+    StateCollectable(const Collector::State &state, double seconds, const ExporterState &exporter)
+        : state_(state), seconds_(seconds), exporter_(exporter) {}
 
     std::vector<MetricFamily> Collect() const override {
         Families families;
@@ -133,37 +149,54 @@ class StateCollectable : public prometheus::Collectable {
         families.add(Metric::scrape_duration, seconds_);
         families.add(Metric::segments, static_cast<double>(state_.segments));
         families.add(Metric::segment_errors, static_cast<double>(state_.segment_errors));
-        for (const SinkStatus &sink : sinks_) {
+        for (const SinkStatus &sink : exporter_.sinks) {
             const std::string name = sink.name.substr(0, kMaxSinkLabel);
             families.add(Metric::sink_delivered, static_cast<double>(sink.delivered), nullptr, name);
             families.add(Metric::sink_rejected, static_cast<double>(sink.rejected), nullptr, name);
             families.add(Metric::sink_failures, static_cast<double>(sink.failures), nullptr, name);
             families.add(Metric::sink_backlog, static_cast<double>(sink.backlog), nullptr, name);
         }
+        for (const auto &[key, times] : exporter_.fingerprints)
+            families.add_fingerprint(key, static_cast<double>(times));
+        families.add(Metric::in_other, static_cast<double>(state_.in_other));
+        families.add(Metric::series, static_cast<double>(families.series() + 1));
         return families.take();
     }
 
   private:
     const Collector::State &state_;
     const double seconds_;
-    const std::vector<SinkStatus> &sinks_;
+    const ExporterState &exporter_;
 };
+
+constexpr std::size_t kSeriesOfGroup = 3 * (kMaxClasses + 1) + std::size(segment::kLevelNames) +
+                                       std::size(segment::kFreePathNames) + std::size(segment::kHeaderInvalidNames) +
+                                       std::size(segment::kSlowReasonNames) + std::size(segment::kMincoreResultNames) +
+                                       2 * std::size(segment::kKindNames) + std::size(segment::kBacktraceCauseNames) +
+                                       9;
+constexpr std::size_t kSeriesOfExporter = FingerprintCounts::kMaxSeries + 100;  // with room for twenty sinks
 
 }  // namespace
 
-std::string metrics_text(const Collector::State &state, double seconds, const std::vector<SinkStatus> &sinks) {
+std::size_t groups_within(std::size_t max_series, bool by_pid) {
+    const std::size_t room = (max_series - std::min(max_series, kSeriesOfExporter)) / kSeriesOfGroup;
+    // With pids the ended ones have half as many beside them.
+    return std::max<std::size_t>(1, (room - std::min<std::size_t>(room, 1)) * (by_pid ? 2 : 3) / 3);
+}
+
+std::string metrics_text(const Collector::State &state, double seconds, const ExporterState &exporter) {
     StringBuffer buffer;
     std::ostream out(&buffer);
-    prometheus::TextSerializer().Serialize(out, StateCollectable(state, seconds, sinks).Collect());
+    prometheus::TextSerializer().Serialize(out, StateCollectable(state, seconds, exporter).Collect());
     return buffer.take();
 }
 
-std::string scrape(Collector &collector, const std::vector<SinkStatus> &sinks) {
+std::string scrape(Collector &collector, const ExporterState &exporter) {
     const auto begin = std::chrono::steady_clock::now();
     collector.refresh();
     const Collector::State state = collector.state();
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
-    return metrics_text(state, elapsed.count(), sinks);
+    return metrics_text(state, elapsed.count(), exporter);
 }
 
 }  // namespace hakmem

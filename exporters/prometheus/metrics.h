@@ -39,6 +39,9 @@ enum class Metric : std::size_t {
     sink_rejected,
     sink_failures,
     sink_backlog,
+    in_other,
+    fingerprints,
+    series,
 };
 
 struct MetricDescription {
@@ -100,6 +103,12 @@ inline constexpr MetricDescription kMetrics[] = {
      "Deliveries that failed and are tried again."},
     {Metric::sink_backlog, "hakmem_exporter_sink_backlog", MetricType::gauge, false, "sink",
      "Incidents that wait in the store for the sink."},
+    {Metric::in_other, "hakmem_exporter_segments_in_other", MetricType::gauge, false, "",
+     "Segment files whose process has no series of its own, for want of room: they are in process=\"other\"."},
+    {Metric::fingerprints, "hakmem_fingerprint_incidents_total", MetricType::counter, true, "fingerprint",
+     "Heap errors by process, kind and fingerprint, of the first hundred bugs that this exporter saw; the rest is in "
+     "\"other\"."},
+    {Metric::series, "hakmem_exporter_series", MetricType::gauge, false, "", "Series of this scrape."},
 };
 
 static_assert(

@@ -1,5 +1,5 @@
-// The parts of an exporter put together: collector, incident store, ingest, sinks and web server. `hakmem exporter` runs one,
-// `hakmem run` has one beside the command it watches.
+// The parts of an exporter put together: collector, incident store, ingest, sinks and web server. `hakmem exporter`
+// runs one, `hakmem run` has one beside the command it watches.
 //
 // Made with `new` and never destroyed: a slow client's connection may use it to the end of the process.
 #pragma once

@@ -1,6 +1,7 @@
 #include "sink/forwarder.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "incident/json.h"
 #include "log/log.h"
@@ -77,8 +78,10 @@ void Forwarder::loop() {
         std::unique_lock lock(mutex_);
         // At the end what is there is still sent, but nothing is waited for.
         if (pause.count() != 0 || failed) {
-            if (!stopping_) changed_.wait_for(lock, pause, [&] { return stopping_; });
-            else more = false;
+            if (!stopping_)
+                changed_.wait_for(lock, pause, [&] { return stopping_; });
+            else
+                more = false;
         }
     }
     const std::lock_guard lock(mutex_);
@@ -98,7 +101,7 @@ bool Forwarder::forward() {
         }
         return true;
     }
-    deliver(rows);
+    deliver(rows, cursor_);
     cursor_ = rows.back().change;
     store_.set_cursor(name_, cursor_);
     return true;
@@ -109,16 +112,20 @@ void Forwarder::reject(std::uint64_t items, const std::string &why) {
     log::error(name_ + ": " + std::to_string(items) + " incidents will never be taken: " + why);
 }
 
-void Forwarder::deliver(const std::vector<OutboxRow> &rows) {
+void Forwarder::deliver(const std::vector<OutboxRow> &rows, std::uint64_t after) {
     SinkBatch batch;
+    batch.after = after;
     batch.cursor = rows.back().change;
     for (const OutboxRow &row : rows) {
-        if (auto incident = incident_from_json(row.json))
-            batch.items.push_back({std::move(*incident), row.json});
-        else
+        auto incident = incident_from_json(row.json);
+        if (!incident) {
             reject(1, "change " + std::to_string(row.change) + " is damaged in the store");
+            continue;
+        }
+        incident->first_ns = row.first_ns;
+        incident->last_ns = row.last_ns;
+        batch.items.push_back({std::move(*incident), row.json});
     }
-    if (batch.items.empty()) return;
     try {
         const std::uint64_t rejected = sink_->deliver(batch);
         if (rejected != 0) reject(rejected, "the receiver said so");
@@ -126,13 +133,15 @@ void Forwarder::deliver(const std::vector<OutboxRow> &rows) {
     } catch (const SinkError &error) {
         if (error.reason == SinkError::Reason::unreachable) throw;
         if (rows.size() == 1) {
+            batch.items.clear();
+            sink_->deliver(batch);
             reject(1, error.what());
             return;
         }
         // The one that is to blame must not keep the others back.
         const auto half = rows.begin() + static_cast<std::ptrdiff_t>(rows.size() / 2);
-        deliver({rows.begin(), half});
-        deliver({half, rows.end()});
+        deliver({rows.begin(), half}, after);
+        deliver({half, rows.end()}, std::prev(half)->change);
     }
 }
 

@@ -45,7 +45,7 @@ class Forwarder {
     void loop();
     // One batch; false if there was none.
     bool forward();
-    void deliver(const std::vector<OutboxRow> &rows);
+    void deliver(const std::vector<OutboxRow> &rows, std::uint64_t after);
     void reject(std::uint64_t items, const std::string &why);
 
     Store &store_;

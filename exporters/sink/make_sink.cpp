@@ -16,7 +16,8 @@ std::string sink_name(const std::string &url) {
 
 std::unique_ptr<Sink> make_sink(const std::string &url, const SinkSource &source) {
     if (is_postgres_url(url)) return std::make_unique<PostgresSink>(url, source);
-    if (!is_otlp_url(url)) throw std::invalid_argument("is neither postgresql://… nor otlp+http://… nor otlp+https://…");
+    if (!is_otlp_url(url))
+        throw std::invalid_argument("is neither postgresql://… nor otlp+http://… nor otlp+https://…");
     return std::make_unique<OtlpSink>(url, source);
 }
 

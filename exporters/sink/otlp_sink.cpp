@@ -172,8 +172,8 @@ OtlpSink::Answer OtlpSink::post(const std::string &body) {
         connection_ = std::make_unique<Connection>();
         CURL *curl = connection_->curl;
         if (curl == nullptr) throw std::bad_alloc();
-        curl_slist *headers =
-            curl_slist_append(nullptr, json_ ? "Content-Type: application/json" : "Content-Type: application/x-protobuf");
+        curl_slist *headers = curl_slist_append(
+            nullptr, json_ ? "Content-Type: application/json" : "Content-Type: application/x-protobuf");
         if (gzip_) headers = curl_slist_append(headers, "Content-Encoding: gzip");
         headers = curl_slist_append(headers, "Expect:");  // the body goes at once
         connection_->headers = with_headers_of_environment(curl, headers);
@@ -188,10 +188,9 @@ OtlpSink::Answer OtlpSink::post(const std::string &body) {
         curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
         curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, go_on);
         curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &interrupted_);
-        const std::pair<const char *, CURLoption> files[] = {
-            {"OTEL_EXPORTER_OTLP_CERTIFICATE", CURLOPT_CAINFO},
-            {"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", CURLOPT_SSLCERT},
-            {"OTEL_EXPORTER_OTLP_CLIENT_KEY", CURLOPT_SSLKEY}};
+        const std::pair<const char *, CURLoption> files[] = {{"OTEL_EXPORTER_OTLP_CERTIFICATE", CURLOPT_CAINFO},
+                                                             {"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", CURLOPT_SSLCERT},
+                                                             {"OTEL_EXPORTER_OTLP_CLIENT_KEY", CURLOPT_SSLKEY}};
         for (const auto &[name, option] : files)
             if (const char *file = environment(name); file != nullptr) curl_easy_setopt(curl, option, file);
     }
@@ -212,6 +211,7 @@ OtlpSink::Answer OtlpSink::post(const std::string &body) {
 }
 
 std::uint64_t OtlpSink::deliver(const SinkBatch &batch) {
+    if (batch.items.empty()) return 0;
     const otlp::ExportLogsServiceRequest request = request_of(batch, source_.host);
     std::string body;
     if (json_) {
@@ -227,17 +227,18 @@ std::uint64_t OtlpSink::deliver(const SinkBatch &batch) {
         otlp::ExportLogsServiceResponse response;
         google::protobuf::util::JsonParseOptions lenient;
         lenient.ignore_unknown_fields = true;
-        const bool understood = json_ ? google::protobuf::util::JsonStringToMessage(answer.body, &response, lenient).ok()
-                                      : response.ParseFromString(answer.body);
+        const bool understood = json_
+                                    ? google::protobuf::util::JsonStringToMessage(answer.body, &response, lenient).ok()
+                                    : response.ParseFromString(answer.body);
         const std::int64_t rejected = understood ? response.partial_success().rejected_log_records() : 0;
         return static_cast<std::uint64_t>(std::max<std::int64_t>(rejected, 0));
     }
     // What the other end says about these very data is final. All else may be its configuration or ours: nothing is
     // given up for that.
-    const SinkError::Reason reason =
-        answer.status == kTooLarge                                                  ? SinkError::Reason::too_large
-        : answer.status == kBadRequest || answer.status == kUnprocessable           ? SinkError::Reason::refused
-                                                                                    : SinkError::Reason::unreachable;
+    const SinkError::Reason reason = answer.status == kTooLarge ? SinkError::Reason::too_large
+                                     : answer.status == kBadRequest || answer.status == kUnprocessable
+                                         ? SinkError::Reason::refused
+                                         : SinkError::Reason::unreachable;
     throw SinkError(reason, "OTLP: the receiver answered " + std::to_string(answer.status), answer.retry_after);
 }
 

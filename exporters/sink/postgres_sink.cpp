@@ -13,8 +13,8 @@ namespace {
 constexpr std::chrono::seconds kTimeout{30};
 
 // What a row shows of its latest incident.
-constexpr const char *kLatestOfIncident[] = {"id",     "kind",       "module", "pid",  "thread", "level", "site",
-                                             "caller", "other_site", "json"};
+constexpr const char *kLatestOfIncident[] = {"id",    "kind", "module", "pid",        "thread",
+                                             "level", "site", "caller", "other_site", "json"};
 constexpr const char *kLatestOfSighting[] = {"id", "kind", "module", "site", "caller", "other_site"};
 
 template <std::size_t N>
@@ -46,7 +46,8 @@ std::string raise(const std::string &table) {
 std::string batch_sql() {
     return "WITH batch AS MATERIALIZED ("
            " SELECT b.*, greatest(b.count - coalesce(r.count, 0), 0) AS delta, (r.id IS NULL)::integer AS fresh"
-           " FROM json_to_recordset($2::json) AS b (id text COLLATE \"C\", fingerprint text COLLATE \"C\", process text,"
+           " FROM json_to_recordset($2::json) AS b (id text COLLATE \"C\", fingerprint text COLLATE \"C\", process "
+           "text,"
            "  build_id text COLLATE \"C\", module text, kind text, pid bigint, thread text, level text, site text,"
            "  caller text, other_site text, count bigint, first_ns bigint, last_ns bigint, json json)"
            " LEFT JOIN hakmem.record AS r ON r.id = b.id AND r.host_id = $1::integer"
@@ -59,7 +60,8 @@ std::string batch_sql() {
            names(kLatestOfIncident) +
            " FROM batch ORDER BY fingerprint, process, build_id, last_ns DESC, id),"
            "stored AS ("
-           " INSERT INTO hakmem.incident AS i (host_id, fingerprint, process, build_id, records, count, first_ns, last_ns" +
+           " INSERT INTO hakmem.incident AS i (host_id, fingerprint, process, build_id, records, count, first_ns, "
+           "last_ns" +
            names(kLatestOfIncident) +
            ") SELECT $1::integer, fingerprint, process, build_id, records, count, first_ns, last_ns" +
            names(kLatestOfIncident) +
@@ -72,7 +74,8 @@ std::string batch_sql() {
            " SELECT id, $1::integer, key, count, last_ns FROM batch JOIN stored USING (fingerprint, process, build_id)"
            " ON CONFLICT (id, host_id) DO UPDATE SET incident_key = excluded.incident_key,"
            "  count = greatest(r.count, excluded.count), last_ns = greatest(r.last_ns, excluded.last_ns))"
-           "INSERT INTO hakmem.sighting AS s (fingerprint, process, build_id, hosts, records, count, first_ns, last_ns" +
+           "INSERT INTO hakmem.sighting AS s (fingerprint, process, build_id, hosts, records, count, first_ns, "
+           "last_ns" +
            names(kLatestOfSighting) +
            ") SELECT fingerprint, process, build_id, stored.fresh, records, count, first_ns, last_ns" +
            names(kLatestOfSighting) +
@@ -122,7 +125,10 @@ PostgresSink::PostgresSink(const std::string &url, SinkSource source)
 
 void PostgresSink::connected(Database &database) {
     migrate_fleet(database);
-    database.query("INSERT INTO hakmem.host (name) VALUES ($1) ON CONFLICT (name) DO NOTHING", {source_.host});
+    database.query(
+        "INSERT INTO hakmem.host (name, address) VALUES ($1, $2) ON CONFLICT (name)"
+        " DO UPDATE SET address = excluded.address WHERE host.address <> excluded.address",
+        {source_.host, source_.address});
     host_id_ = database.query("SELECT id FROM hakmem.host WHERE name = $1", {source_.host}).text(0, 0);
 }
 
@@ -132,8 +138,11 @@ std::uint64_t PostgresSink::deliver(const SinkBatch &batch) {
         database_.in_transaction([&] {
             // A second exporter of the same host waits, so that what the record table says stays true.
             database_.query("SELECT pg_advisory_xact_lock(hashtext('hakmem host'), $1::integer)", {host_id_});
+            // A database that was restored from a backup since: resume() says where to go on from.
+            if (stored_cursor() < batch.after)
+                throw SinkError(SinkError::Reason::unreachable, "PostgreSQL: the database has lost what it had");
             database_.query("UPDATE hakmem.host SET last_seen = now() WHERE id = $1", {host_id_});
-            database_.query(batch_sql(), {host_id_, rows});
+            if (!batch.items.empty()) database_.query(batch_sql(), {host_id_, rows});
             database_.query(
                 "INSERT INTO hakmem.outbox (host_id, store, cursor) VALUES ($1, $2, $3)"
                 " ON CONFLICT (host_id, store) DO UPDATE SET cursor = excluded.cursor",
@@ -145,13 +154,17 @@ std::uint64_t PostgresSink::deliver(const SinkBatch &batch) {
     }
 }
 
+std::uint64_t PostgresSink::stored_cursor() {
+    const Rows rows = database_.query("SELECT cursor FROM hakmem.outbox WHERE host_id = $1 AND store = $2",
+                                      {host_id_, source_.store});
+    return rows.size() == 1 ? rows.number(0, 0) : 0;
+}
+
 std::uint64_t PostgresSink::resume(std::uint64_t cursor) {
     try {
         // A query without parameters first: it connects, and host_id_ is known behind it.
         database_.query("SELECT 1");
-        const Rows rows = database_.query("SELECT cursor FROM hakmem.outbox WHERE host_id = $1 AND store = $2",
-                                          {host_id_, source_.store});
-        return std::min(cursor, rows.size() == 1 ? rows.number(0, 0) : 0);
+        return std::min(cursor, stored_cursor());
     } catch (const DatabaseError &error) {
         throw sink_error(error);
     }

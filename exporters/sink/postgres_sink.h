@@ -1,5 +1,5 @@
-// Incidents into a fleet's PostgreSQL. One transaction a batch: sums rise by what the record table does not know yet, so
-// a batch that comes twice changes nothing.
+// Incidents into a fleet's PostgreSQL. One transaction a batch: sums rise by what the record table does not know yet,
+// so a batch that comes twice changes nothing.
 #pragma once
 
 #include "postgres/database.h"
@@ -18,6 +18,7 @@ class PostgresSink : public Sink {
 
   private:
     void connected(Database &database);
+    std::uint64_t stored_cursor();
 
     const SinkSource source_;
     std::string host_id_;

@@ -1,5 +1,5 @@
-// Somewhere that incidents are sent to: a fleet's database, a collector of logs. A sink takes batches and keeps nothing;
-// the forwarder reads them from the store, tries again and remembers how far it is.
+// Somewhere that incidents are sent to: a fleet's database, a collector of logs. A sink takes batches and keeps
+// nothing; the forwarder reads them from the store, tries again and remembers how far it is.
 //
 // What is delivered may come again, for instance after a crash between delivery and the cursor's store: a sink marks
 // it so that it counts once.
@@ -24,13 +24,15 @@ struct SinkItem {
 
 struct SinkBatch {
     std::vector<SinkItem> items;
-    std::uint64_t cursor = 0;  // that the store is at with this batch
+    std::uint64_t after = 0;   // the cursor before this batch
+    std::uint64_t cursor = 0;  // and behind it
 };
 
 // What this host is to a sink.
 struct SinkSource {
     std::string host;
-    std::string store;  // Store::identity
+    std::string store;    // Store::identity
+    std::string address;  // HOST:PORT that its exporter can be scraped at; empty if it cannot from elsewhere
 };
 
 // Thrown by a sink that could not deliver.
@@ -63,7 +65,8 @@ class Sink {
     Sink(const Sink &) = delete;
     Sink &operator=(const Sink &) = delete;
 
-    // Throws SinkError. Returns how many items the other end said it would not take.
+    // Throws SinkError. A batch without items says that the cursor moves all the same. Returns how many items the other
+    // end said it would not take.
     virtual std::uint64_t deliver(const SinkBatch &batch) = 0;
     // Where to go on from if the store says `cursor`: earlier if the other end has lost what it had.
     virtual std::uint64_t resume(std::uint64_t cursor) { return cursor; }

@@ -18,8 +18,8 @@ struct IncidentFilter {
     std::optional<std::string> process;
     std::optional<std::string> kind;
     std::optional<std::string> fingerprint;
-    std::optional<std::string> host;      // of a fleet only
-    std::optional<std::string> build_id;  // of a fleet only
+    std::optional<std::string> host;        // of a fleet only
+    std::optional<std::string> build_id;    // of a fleet only
     std::optional<std::uint64_t> since_ns;  // seen then or later
     std::optional<std::uint64_t> until_ns;  // seen then or earlier
     std::uint64_t limit = 100;
@@ -89,6 +89,12 @@ struct IncidentGroups {
     std::vector<Facet> processes;
 };
 
+// An exporter of a fleet.
+struct FleetHost {
+    std::string name;
+    std::string address;  // HOST:PORT
+};
+
 class IncidentReader {
   public:
     IncidentReader() = default;
@@ -102,6 +108,8 @@ class IncidentReader {
     // By id or the only one that begins so. `matches` says how many did, up to 2.
     virtual std::optional<std::string> find(const std::string &id, int &matches) = 0;
     virtual IncidentGroups groups(const IncidentFilter &filter) = 0;
+    // The hosts that can be scraped, if these are the incidents of many; nothing if they are one host's.
+    virtual std::optional<std::vector<FleetHost>> hosts() { return std::nullopt; }
 };
 
 // Whether an incident's id may begin so.

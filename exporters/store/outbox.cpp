@@ -36,12 +36,13 @@ void Store::set_cursor(const std::string &sink, std::uint64_t change) {
 
 std::vector<OutboxRow> Store::changed_after(std::uint64_t change, std::uint64_t most_rows, std::uint64_t most_bytes) {
     const std::lock_guard lock(mutex_);
-    Statement statement(db_, "SELECT change, json FROM incidents WHERE change > ? ORDER BY change LIMIT ?");
+    Statement statement(
+        db_, "SELECT change, json, first_ns, last_ns FROM incidents WHERE change > ? ORDER BY change LIMIT ?");
     statement.bind(change).bind(most_rows);
     std::vector<OutboxRow> rows;
     std::uint64_t bytes = 0;
     while (statement.step()) {
-        OutboxRow row{statement.number(0), statement.text(1)};
+        OutboxRow row{statement.number(0), statement.text(1), statement.number(2), statement.number(3)};
         bytes += row.json.size();
         if (!rows.empty() && bytes > most_bytes) break;
         rows.push_back(std::move(row));

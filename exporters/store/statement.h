@@ -23,7 +23,8 @@ inline std::int64_t to_sql(std::uint64_t value) {
 class Statement {
   public:
     Statement(sqlite3 *db, const std::string &sql) : db_(db) {
-        if (sqlite3_prepare_v2(db, sql.c_str(), -1, &statement_, nullptr) != SQLITE_OK) sql_failed(db, "incident store");
+        if (sqlite3_prepare_v2(db, sql.c_str(), -1, &statement_, nullptr) != SQLITE_OK)
+            sql_failed(db, "incident store");
     }
     ~Statement() { sqlite3_finalize(statement_); }
     Statement(const Statement &) = delete;

@@ -174,10 +174,10 @@ void Store::checkpoint() {
     sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);  // readers may prevent it
 }
 
-bool Store::has(const std::string &segment, std::uint32_t record) {
+std::optional<std::string> Store::fingerprint_of(const std::string &segment, std::uint32_t record) {
     const std::lock_guard lock(mutex_);
-    Statement statement(db_, "SELECT 1 FROM incidents WHERE segment = ? AND record = ?");
-    return statement.bind(segment).bind(record).step();
+    Statement statement(db_, "SELECT fingerprint FROM incidents WHERE segment = ? AND record = ?");
+    return statement.bind(segment).bind(record).step() ? std::optional(statement.text(0)) : std::nullopt;
 }
 
 void Store::add(const Incident &incident) {
@@ -234,9 +234,20 @@ std::vector<IncidentSummary> Store::summaries(const IncidentFilter &filter) {
     bind(statement, filter).bind(filter.limit).bind(filter.offset);
     std::vector<IncidentSummary> rows;
     while (statement.step())
-        rows.push_back({statement.text(0), statement.text(1), statement.text(2), statement.text(3), statement.number(4),
-                        statement.text(5), statement.text(6), statement.text(7), statement.text(8), statement.number(9),
-                        statement.number(10), statement.number(11), {}, {}});
+        rows.push_back({statement.text(0),
+                        statement.text(1),
+                        statement.text(2),
+                        statement.text(3),
+                        statement.number(4),
+                        statement.text(5),
+                        statement.text(6),
+                        statement.text(7),
+                        statement.text(8),
+                        statement.number(9),
+                        statement.number(10),
+                        statement.number(11),
+                        {},
+                        {}});
     return rows;
 }
 

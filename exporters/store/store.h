@@ -30,6 +30,8 @@ namespace hakmem {
 struct OutboxRow {
     std::uint64_t change = 0;
     std::string json;
+    std::uint64_t first_ns = 0;  // exactly: the JSON has microseconds
+    std::uint64_t last_ns = 0;
 };
 
 class Store : public IncidentReader {
@@ -40,7 +42,8 @@ class Store : public IncidentReader {
     Store(const std::string &path, Mode mode);
     ~Store() override;
 
-    bool has(const std::string &segment, std::uint32_t record);
+    // The fingerprint of a record that is there.
+    std::optional<std::string> fingerprint_of(const std::string &segment, std::uint32_t record);
     void add(const Incident &incident);
     // Counts and times only rise.
     void update(const std::string &segment, std::uint32_t record, std::uint64_t count, std::uint64_t last_ns);

@@ -146,7 +146,9 @@ WebResponse Routes::api(const std::string &path, const WebRequest &request) {
     return json_error(404, "no such path");
 }
 
-WebResponse Routes::metrics() { return {200, kMetricsText, scrape(collector_, sinks_()), {}}; }
+WebResponse Routes::metrics() {
+    return {200, kMetricsText, scrape(collector_, {sinks_(), ingest_.fingerprints().counts()}), {}};
+}
 
 WebResponse Routes::processes() {
     collector_.refresh();
@@ -309,6 +311,13 @@ WebResponse Routes::source(const std::string &id, const WebRequest &request) {
 }
 
 WebResponse Routes::service_discovery(const WebRequest &request) {
+    if (const auto hosts = store_.hosts()) {
+        Json list = Json::array();
+        for (const FleetHost &host : *hosts)
+            list.push_back({{"targets", Json::array({text::clean(host.address)})},
+                            {"labels", {{"__meta_hakmem_host", text::clean(host.name)}}}});
+        return json_answer(list);
+    }
     const std::string target = is_host(request.host) ? request.host : address_;
     const Json list =
         Json::array({{{"targets", Json::array({target})}, {"labels", {{"__meta_hakmem_version", HAKMEM_VERSION}}}}});
