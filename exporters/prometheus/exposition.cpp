@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "prometheus/metrics.h"
+#include "text/text.h"
 #include "version.h"
 
 namespace hakmem {
@@ -150,7 +151,7 @@ class StateCollectable : public prometheus::Collectable {
         families.add(Metric::segments, static_cast<double>(state_.segments));
         families.add(Metric::segment_errors, static_cast<double>(state_.segment_errors));
         for (const SinkStatus &sink : exporter_.sinks) {
-            const std::string name = sink.name.substr(0, kMaxSinkLabel);
+            const std::string name = text::clean(sink.name.substr(0, kMaxSinkLabel));
             families.add(Metric::sink_delivered, static_cast<double>(sink.delivered), nullptr, name);
             families.add(Metric::sink_rejected, static_cast<double>(sink.rejected), nullptr, name);
             families.add(Metric::sink_failures, static_cast<double>(sink.failures), nullptr, name);

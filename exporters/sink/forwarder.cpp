@@ -32,6 +32,7 @@ Forwarder::Forwarder(Store &store, std::unique_ptr<Sink> sink, std::string name)
     : store_(store), sink_(std::move(sink)), name_(std::move(name)) {
     store_.attach(name_);
     cursor_ = store_.cursor(name_);
+    backlog_ = store_.backlog(cursor_);
 }
 
 Forwarder::~Forwarder() { finish(); }
@@ -50,9 +51,7 @@ void Forwarder::finish() {
     thread_.join();
 }
 
-SinkStatus Forwarder::status() {
-    return {name_, delivered_, rejected_, failures_, store_.backlog(store_.cursor(name_))};
-}
+SinkStatus Forwarder::status() const { return {name_, delivered_, rejected_, failures_, backlog_}; }
 
 void Forwarder::loop() {
     for (bool more = true; more;) {
@@ -64,6 +63,7 @@ void Forwarder::loop() {
                 pause = kInterval;
             }
             backoff_.succeeded();
+            backlog_ = store_.backlog(cursor_);
             if (!logged_error_.empty()) log::warn(name_ + ": delivering again");
             logged_error_.clear();
         } catch (const std::exception &error) {  // the sink's or the store's

@@ -39,7 +39,8 @@ class Forwarder {
     void start();
     // Delivers what is left if that is quick, and ends the thread.
     void finish();
-    SinkStatus status();
+    // Asks nothing of the store: it may be busy, and a scrape does not wait for it.
+    SinkStatus status() const;
 
   private:
     void loop();
@@ -55,7 +56,7 @@ class Forwarder {
     bool resumed_ = false;
     Backoff backoff_;
     std::string logged_error_;
-    std::atomic<std::uint64_t> delivered_ = 0, rejected_ = 0, failures_ = 0;
+    std::atomic<std::uint64_t> delivered_ = 0, rejected_ = 0, failures_ = 0, backlog_ = 0;
 
     std::mutex mutex_;
     std::condition_variable changed_;

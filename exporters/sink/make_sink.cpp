@@ -7,10 +7,12 @@
 namespace hakmem {
 
 std::string sink_name(const std::string &url) {
-    const std::size_t host = url.find("://") + 3;
+    const std::size_t colon = url.find("://");
+    if (colon == std::string::npos) return "a URL without a host";
+    const std::size_t host = colon + 3;
     const std::string rest = url.substr(host, url.find_first_of("?#", host) - host);
-    // A password may hold anything but what ends the authority.
-    const std::size_t at = rest.substr(0, rest.find('/')).rfind('@');
+    // Behind the last of these: rather a part of the path too little than a part of a password.
+    const std::size_t at = rest.rfind('@');
     return text::clean(url.substr(0, host) + (at == std::string::npos ? rest : rest.substr(at + 1)));
 }
 
