@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <tuple>
 
 #include "log/log.h"
 #include "text/text.h"
@@ -34,6 +35,11 @@ std::uint32_t class_key(const segment::Snapshot &snapshot, unsigned index) {
     return index == segment::kSizeClasses ? kLargeClass : snapshot.slot_bytes[index];
 }
 
+SizeClassTotals &size_class(Totals &totals, std::uint32_t key) {
+    const bool full = totals.size_classes.size() >= kMaxClasses && !totals.size_classes.contains(key);
+    return totals.size_classes[full ? kOtherClass : key];
+}
+
 template <std::size_t N>
 void raise(std::array<std::uint64_t, N> &values, const std::array<std::uint64_t, N> &floor) {
     for (std::size_t i = 0; i < N; ++i) values[i] = std::max(values[i], floor[i]);
@@ -53,7 +59,7 @@ void Totals::add_counters(const segment::Snapshot &snapshot) {
     for (unsigned i = 0; i < segment::kCounterRow; ++i) {
         const std::uint64_t allocations = snapshot.counters.allocations[i], frees = snapshot.counters.frees[i];
         if (allocations == 0 && frees == 0) continue;
-        SizeClassTotals &sums = size_classes[class_key(snapshot, i)];
+        SizeClassTotals &sums = size_class(*this, class_key(snapshot, i));
         sums.allocations += allocations;
         sums.frees += frees;
     }
@@ -62,8 +68,9 @@ void Totals::add_counters(const segment::Snapshot &snapshot) {
 void Totals::add_counters(const Totals &other) {
     counters.add(other.counters);
     for (const auto &[key, sums] : other.size_classes) {
-        size_classes[key].allocations += sums.allocations;
-        size_classes[key].frees += sums.frees;
+        SizeClassTotals &own = size_class(*this, key);
+        own.allocations += sums.allocations;
+        own.frees += sums.frees;
     }
 }
 
@@ -75,7 +82,7 @@ void Totals::add_gauges(const segment::Snapshot &snapshot) {
     ++processes[static_cast<std::size_t>(snapshot.level)];
     for (unsigned i = 0; i < segment::kCounterRow; ++i)
         if (const std::uint64_t blocks = snapshot.counters.live_blocks(i); blocks != 0)
-            size_classes[class_key(snapshot, i)].live_blocks += blocks;
+            size_class(*this, class_key(snapshot, i)).live_blocks += blocks;
 }
 
 void Totals::raise_to(const Totals &floor) {
@@ -120,9 +127,7 @@ void Collector::read_one(const segment::File &file) {
     }
     const std::string identity = result.snapshot->identity();
     if (folded_.contains(identity)) return;
-    const auto [found, is_new] = entries_.try_emplace(identity);
-    Entry &entry = found->second;
-    if (is_new) entry.group = group_of(*result.snapshot, options_.by_pid);
+    Entry &entry = entries_[identity];
     if (entry.present) {
         count_error(file.path, "is a second segment of the process in " + entry.path);
         return;
@@ -136,9 +141,41 @@ void Collector::read_one(const segment::File &file) {
         entry.gone_since = Clock::now();
 }
 
+GroupKey Collector::other() const { return {kOther, options_.by_pid ? kOther : ""}; }
+
+// Gives each new entry its group. Where there is no room for all, those with incidents go first, then the large ones.
+void Collector::admit_new() {
+    std::vector<Entry *> fresh;
+    std::set<GroupKey> known;
+    for (auto &[identity, entry] : entries_) {
+        if (!entry.group)
+            fresh.push_back(&entry);
+        else
+            known.insert(*entry.group);
+    }
+    if (fresh.empty()) return;
+    for (const auto &[key, totals] : retained_) known.insert(key);
+    known.erase(other());
+    std::stable_sort(fresh.begin(), fresh.end(), [](const Entry *a, const Entry *b) {
+        const segment::Counters &left = a->last.counters, &right = b->last.counters;
+        return std::make_tuple(left.all_incidents(), left.allocated_bytes) >
+               std::make_tuple(right.all_incidents(), right.allocated_bytes);
+    });
+    for (Entry *entry : fresh) {
+        GroupKey key = group_of(entry->last, options_.by_pid);
+        if (!known.contains(key) && known.size() >= options_.max_groups) key = other();
+        entry->group = key;
+        if (key != other()) known.insert(std::move(key));
+    }
+}
+
 void Collector::fold(const std::string &identity, const Entry &entry) {
-    GroupKey key = entry.group;
-    if (options_.by_pid) key.pid = kEndedPid;
+    GroupKey key = entry.group.value();
+    if (options_.by_pid) {
+        key.pid = kEndedPid;
+        // Names come and go, too: half of the room is for those that have ended.
+        if (!retained_.contains(key) && retained_.size() >= options_.max_groups / 2) key = other();
+    }
     retained_[key].add_counters(entry.last);
     if (folded_.size() >= kMaxRemembered) folded_.clear();
     folded_.insert(identity);
@@ -173,6 +210,7 @@ void Collector::refresh() {
     for (auto &[identity, entry] : entries_) entry.present = false;
     std::string error;
     for (const segment::File &file : segment::find_files(options_.runtime_dir, error)) read_one(file);
+    admit_new();
     for (auto &[identity, entry] : entries_)
         if (!entry.present && !entry.gone_since) entry.gone_since = Clock::now();
     fold_old();
@@ -183,10 +221,12 @@ Collector::State Collector::state() {
     State state;
     state.groups = retained_;
     for (const auto &[identity, entry] : entries_) {
-        Totals &group = state.groups[entry.group];
+        Totals &group = state.groups[entry.group.value()];
         group.add_counters(entry.last);
         if (entry.present && entry.last.alive) group.add_gauges(entry.last);
-        if (entry.present) ++state.segments;
+        if (!entry.present) continue;
+        ++state.segments;
+        if (entry.group == other()) ++state.in_other;
     }
     for (auto &[key, totals] : state.groups)
         if (const auto before = shown_.find(key); before != shown_.end()) totals.raise_to(before->second);

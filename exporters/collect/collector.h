@@ -22,7 +22,10 @@
 
 namespace hakmem {
 
-inline constexpr std::uint32_t kLargeClass = UINT32_MAX;  // key of blocks beyond the size classes
+inline constexpr std::uint32_t kLargeClass = UINT32_MAX;      // key of blocks beyond the size classes
+inline constexpr std::uint32_t kOtherClass = UINT32_MAX - 1;  // of those of a class beyond kMaxClasses
+// Of one group: more than any version has, and no more than that, whatever a segment says.
+inline constexpr std::size_t kMaxClasses = 64;
 
 struct SizeClassTotals {
     std::uint64_t allocations = 0;
@@ -53,11 +56,14 @@ struct GroupKey {
     auto operator<=>(const GroupKey &) const = default;
 };
 inline constexpr const char *kEndedPid = "ended";
+inline constexpr const char *kOther = "other";  // process and pid of those for which there is no room
 
 struct CollectorOptions {
     std::string runtime_dir;
     bool by_pid = false;
     bool delete_ended = false;
+    // Groups with series of their own: the rest is in one more. Whoever has them keeps them, or a counter would fall.
+    std::size_t max_groups = SIZE_MAX;
     std::chrono::seconds grace{60};
     // Processes that are none of ours: those that were in the dir before.
     std::set<std::pair<std::uint64_t, std::uint64_t>> ignored;  // pid, start ticks
@@ -74,6 +80,7 @@ class Collector {
         std::map<GroupKey, Totals> groups;
         std::uint64_t segments = 0;        // readable now
         std::uint64_t segment_errors = 0;  // reads that failed, since the start
+        std::uint64_t in_other = 0;        // of the segments, those without series of their own
     };
     State state();
     std::vector<segment::Snapshot> snapshots();             // of all segments that are there
@@ -93,7 +100,7 @@ class Collector {
   private:
     using Clock = std::chrono::steady_clock;
     struct Entry {
-        GroupKey group;
+        std::optional<GroupKey> group;  // once it is admitted
         std::string path;
         segment::Snapshot last;
         bool present = false;
@@ -104,6 +111,8 @@ class Collector {
 
     void read_one(const segment::File &file);
     void count_error(const std::string &path, const std::string &error);
+    void admit_new();
+    GroupKey other() const;
     void fold_old();
     void fold(const std::string &identity, const Entry &entry);
 

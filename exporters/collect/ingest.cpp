@@ -1,5 +1,7 @@
 #include "collect/ingest.h"
 
+#include <utility>
+
 #include "incident/describe.h"
 #include "log/log.h"
 #include "text/text.h"
@@ -13,8 +15,9 @@ constexpr std::chrono::milliseconds kHistoryInterval{990};  // a little less tha
 
 }  // namespace
 
-Ingest::Ingest(Collector &collector, Store &store, unsigned retention_days)
-    : collector_(collector), store_(store), retention_days_(retention_days) {}
+Ingest::Ingest(Collector &collector, Store &store, unsigned retention_days,
+               std::function<void(std::uint64_t)> expire_fleet)
+    : collector_(collector), store_(store), retention_days_(retention_days), expire_fleet_(std::move(expire_fleet)) {}
 
 Ingest::~Ingest() { finish(); }
 
@@ -74,17 +77,31 @@ void Ingest::take(const Collector::Pending &pending) {
         // never comes.
         complete = pending.ended || snapshot.incidents.size() == snapshot.incidents_used;
         auto &counts = counts_[pending.identity];
+        std::map<std::uint32_t, Stored> stored_now;  // known to be stored only once the transaction is through
         store_.in_transaction([&] {
             for (const segment::Incident &incident : snapshot.incidents) {
-                std::uint64_t &stored = counts[incident.record];
-                if (stored == incident.count) continue;
-                if (stored == 0 && !store_.has(pending.identity, incident.record))
-                    store_.add(describe(incident, snapshot, symbolizer_));
-                else
+                Stored stored = counts[incident.record];
+                if (stored.count == incident.count) continue;
+                if (stored.count == 0)
+                    stored.fingerprint = store_.fingerprint_of(pending.identity, incident.record).value_or("");
+                if (stored.fingerprint.empty()) {
+                    const Incident described = describe(incident, snapshot, symbolizer_);
+                    store_.add(described);
+                    stored.fingerprint = described.fingerprint;
+                } else {
                     store_.update(pending.identity, incident.record, incident.count, incident.last_ns);
-                stored = incident.count;
+                }
+                stored.kind = segment::kKindNames[static_cast<std::size_t>(incident.kind)];
+                stored.count = incident.count;
+                stored_now[incident.record] = std::move(stored);
             }
         });
+        for (auto &[record, stored] : stored_now) {
+            const std::uint64_t before = std::exchange(counts[record], stored).count;
+            if (stored.count > before)
+                fingerprints_.add(text::clean(snapshot.process), stored.kind, stored.fingerprint,
+                                  stored.count - before);
+        }
     }
     if (complete) collector_.incidents_taken(pending);
     if (complete && pending.ended) counts_.erase(pending.identity);
@@ -104,7 +121,10 @@ void Ingest::expire() {
     const auto now =
         std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch());
     const auto kept = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::hours(24) * retention_days_);
-    if (now > kept) store_.expire(static_cast<std::uint64_t>((now - kept).count()));
+    if (now <= kept) return;
+    const auto before_ns = static_cast<std::uint64_t>((now - kept).count());
+    store_.expire(before_ns);
+    if (expire_fleet_) expire_fleet_(before_ns);
 }
 
 }  // namespace hakmem

@@ -7,12 +7,14 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
 #include <thread>
 
 #include "collect/collector.h"
+#include "collect/fingerprints.h"
 #include "collect/history.h"
 #include "store/store.h"
 #include "symbolize/symbolizer.h"
@@ -21,8 +23,9 @@ namespace hakmem {
 
 class Ingest {
   public:
-    // `retention_days` 0: incidents are kept for ever.
-    Ingest(Collector &collector, Store &store, unsigned retention_days);
+    // `retention_days` 0: incidents are kept for ever. `expire_fleet` is told, too, before which time they go.
+    Ingest(Collector &collector, Store &store, unsigned retention_days,
+           std::function<void(std::uint64_t before_ns)> expire_fleet = {});
     ~Ingest();
 
     void start();
@@ -32,6 +35,7 @@ class Ingest {
     void catch_up(std::chrono::milliseconds at_most);
 
     const History &history() const { return history_; }
+    const FingerprintCounts &fingerprints() const { return fingerprints_; }
 
   private:
     void loop();
@@ -43,8 +47,15 @@ class Ingest {
     Collector &collector_;
     Store &store_;
     const unsigned retention_days_;
+    const std::function<void(std::uint64_t)> expire_fleet_;
     Symbolizer symbolizer_;
-    std::map<std::string, std::map<std::uint32_t, std::uint64_t>> counts_;  // by segment and record, as stored
+    struct Stored {
+        std::uint64_t count = 0;
+        std::string fingerprint;
+        std::string kind;
+    };
+    std::map<std::string, std::map<std::uint32_t, Stored>> counts_;  // by segment and record
+    FingerprintCounts fingerprints_;
     std::chrono::steady_clock::time_point next_expiry_{};
     History history_;
     std::chrono::steady_clock::time_point next_point_{};

@@ -7,10 +7,18 @@
 
 namespace hakmem {
 
+namespace {
+
+const Frame &best_frame(const Stack &stack) {
+    const auto own = std::find_if_not(stack.begin(), stack.end(), is_runtime_frame);
+    return own != stack.end() ? *own : stack.front();
+}
+
+}  // namespace
+
 std::string site(const Stack &stack) {
     if (stack.empty()) return "?";
-    const auto own = std::find_if_not(stack.begin(), stack.end(), is_runtime_frame);
-    const Frame &best = own != stack.end() ? *own : stack.front();
+    const Frame &best = best_frame(stack);
     if (best.function.empty()) return text::clean(text::base_name(best.module)) + "+" + text::hex(best.offset);
     std::string text = text::clean(best.function);
     if (!best.file.empty()) text += " " + text::clean(text::base_name(best.file)) + ":" + std::to_string(best.line);
@@ -25,6 +33,11 @@ const Stack &main_stack(const Incident &incident) {
 }
 
 std::string site(const Incident &incident) { return site(main_stack(incident)); }
+
+Frame site_frame(const Incident &incident) {
+    const Stack &stack = main_stack(incident);
+    return stack.empty() ? Frame() : best_frame(stack);
+}
 
 const Stack &blamed(const Incident &incident) {
     using segment::Kind;

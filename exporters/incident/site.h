@@ -20,6 +20,8 @@ std::string site(const Incident &incident);
 // The stack whose code most likely has to change: the writer, else who allocated what was written past, else who freed
 // what was written to later, else where it was found.
 const Stack &blamed(const Incident &incident);
+// The frame that `site` names; an empty one if there is no stack.
+Frame site_frame(const Incident &incident);
 
 // The function that called the one of `site`; empty if the stack does not tell.
 std::string caller(const Incident &incident);

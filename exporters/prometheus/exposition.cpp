@@ -3,12 +3,15 @@
 #include <prometheus/collectable.h>
 #include <prometheus/metric_family.h>
 
+#include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <utility>
 #include <vector>
 
 #include "prometheus/metrics.h"
 #include "prometheus/text_format.h"
+#include "text/text.h"
 #include "version.h"
 
 namespace hakmem {
@@ -18,10 +21,12 @@ using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 
 constexpr double kNsPerSecond = 1e9;
-constexpr std::size_t kMaxLabels = 3;  // of one series: process, pid and the metric's own
+constexpr std::size_t kMaxSinkLabel = 200;  // bytes of a URL; the engines' limit for a value is 1 KiB
+constexpr std::size_t kMaxLabels = 3;       // of one series: process, pid and the metric's own
 
 std::string class_label(std::uint32_t slot_bytes) {
-    return slot_bytes == kLargeClass ? "large" : std::to_string(slot_bytes);
+    if (slot_bytes == kLargeClass) return "large";
+    return slot_bytes == kOtherClass ? kOther : std::to_string(slot_bytes);
 }
 
 // Fills one family a row of kMetrics.
@@ -56,6 +61,19 @@ class Families {
     void add_all(Metric metric, const std::array<std::uint64_t, N> &values, const char *const (&names)[N],
                  const GroupKey &group) {
         for (std::size_t i = 0; i < N; ++i) add(metric, static_cast<double>(values[i]), &group, names[i]);
+    }
+
+    // Two labels of its own: the kind is the fingerprint's, and does not add series.
+    void add_fingerprint(const FingerprintCounts::Key &key, double value) {
+        const auto &[process, kind, fingerprint] = key;
+        const GroupKey group{process, {}};
+        add(Metric::fingerprints, value, &group, fingerprint);
+        families_[static_cast<std::size_t>(Metric::fingerprints)].metric.back().label.push_back({"kind", kind});
+    }
+
+    std::size_t series() const {
+        return std::accumulate(families_.begin(), families_.end(), std::size_t{0},
+                               [](std::size_t sum, const MetricFamily &family) { return sum + family.metric.size(); });
     }
 
     std::vector<MetricFamily> take() { return std::move(families_); }
@@ -101,7 +119,8 @@ void add_group(Families &families, const GroupKey &group, const Totals &totals) 
 // prometheus-cpp's view of one collected state.
 class StateCollectable : public prometheus::Collectable {
   public:
-    StateCollectable(const Collector::State &state, double seconds) : state_(state), seconds_(seconds) {}
+    StateCollectable(const Collector::State &state, double seconds, const ExporterState &exporter)
+        : state_(state), seconds_(seconds), exporter_(exporter) {}
 
     std::vector<MetricFamily> Collect() const override {
         Families families;
@@ -110,26 +129,51 @@ class StateCollectable : public prometheus::Collectable {
         families.add(Metric::scrape_duration, seconds_);
         families.add(Metric::segments, static_cast<double>(state_.segments));
         families.add(Metric::segment_errors, static_cast<double>(state_.segment_errors));
+        for (const SinkStatus &sink : exporter_.sinks) {
+            const std::string name = text::clean(sink.name.substr(0, kMaxSinkLabel));
+            families.add(Metric::sink_delivered, static_cast<double>(sink.delivered), nullptr, name);
+            families.add(Metric::sink_rejected, static_cast<double>(sink.rejected), nullptr, name);
+            families.add(Metric::sink_failures, static_cast<double>(sink.failures), nullptr, name);
+            families.add(Metric::sink_backlog, static_cast<double>(sink.backlog), nullptr, name);
+        }
+        for (const auto &[key, times] : exporter_.fingerprints)
+            families.add_fingerprint(key, static_cast<double>(times));
+        families.add(Metric::in_other, static_cast<double>(state_.in_other));
+        families.add(Metric::series, static_cast<double>(families.series() + 1));
         return families.take();
     }
 
   private:
     const Collector::State &state_;
     const double seconds_;
+    const ExporterState &exporter_;
 };
+
+constexpr std::size_t kSeriesOfGroup = 3 * (kMaxClasses + 1) + std::size(segment::kLevelNames) +
+                                       std::size(segment::kFreePathNames) + std::size(segment::kHeaderInvalidNames) +
+                                       std::size(segment::kSlowReasonNames) + std::size(segment::kMincoreResultNames) +
+                                       2 * std::size(segment::kKindNames) + std::size(segment::kBacktraceCauseNames) +
+                                       9;
+constexpr std::size_t kSeriesOfExporter = FingerprintCounts::kMaxSeries + 100;  // with room for twenty sinks
 
 }  // namespace
 
-std::string metrics_text(const Collector::State &state, double seconds) {
-    return text_format(StateCollectable(state, seconds).Collect());
+std::size_t groups_within(std::size_t max_series, bool by_pid) {
+    const std::size_t room = (max_series - std::min(max_series, kSeriesOfExporter)) / kSeriesOfGroup;
+    // With pids the ended ones have half as many beside them.
+    return std::max<std::size_t>(1, (room - std::min<std::size_t>(room, 1)) * (by_pid ? 2 : 3) / 3);
 }
 
-std::string scrape(Collector &collector) {
+std::string metrics_text(const Collector::State &state, double seconds, const ExporterState &exporter) {
+    return text_format(StateCollectable(state, seconds, exporter).Collect());
+}
+
+std::string scrape(Collector &collector, const ExporterState &exporter) {
     const auto begin = std::chrono::steady_clock::now();
     collector.refresh();
     const Collector::State state = collector.state();
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
-    return metrics_text(state, elapsed.count());
+    return metrics_text(state, elapsed.count(), exporter);
 }
 
 }  // namespace hakmem

@@ -35,6 +35,13 @@ enum class Metric : std::size_t {
     scrape_duration,
     segments,
     segment_errors,
+    sink_delivered,
+    sink_rejected,
+    sink_failures,
+    sink_backlog,
+    in_other,
+    fingerprints,
+    series,
 };
 
 struct MetricDescription {
@@ -88,6 +95,20 @@ inline constexpr MetricDescription kMetrics[] = {
     {Metric::segments, "hakmem_exporter_segments", MetricType::gauge, false, "", "Segment files read."},
     {Metric::segment_errors, "hakmem_exporter_segment_errors_total", MetricType::counter, false, "",
      "Reads of segment files that failed."},
+    {Metric::sink_delivered, "hakmem_exporter_sink_delivered_total", MetricType::counter, false, "sink",
+     "Incidents, or their raised counts, that the sink took."},
+    {Metric::sink_rejected, "hakmem_exporter_sink_rejected_total", MetricType::counter, false, "sink",
+     "Incidents that the sink said it will never take."},
+    {Metric::sink_failures, "hakmem_exporter_sink_failures_total", MetricType::counter, false, "sink",
+     "Deliveries that failed and are tried again."},
+    {Metric::sink_backlog, "hakmem_exporter_sink_backlog", MetricType::gauge, false, "sink",
+     "Incidents that wait in the store for the sink."},
+    {Metric::in_other, "hakmem_exporter_segments_in_other", MetricType::gauge, false, "",
+     "Segment files whose process has no series of its own, for want of room: they are in process=\"other\"."},
+    {Metric::fingerprints, "hakmem_fingerprint_incidents_total", MetricType::counter, true, "fingerprint",
+     "Heap errors by process, kind and fingerprint, of the first hundred bugs that this exporter saw; the rest is in "
+     "\"other\"."},
+    {Metric::series, "hakmem_exporter_series", MetricType::gauge, false, "", "Series of this scrape."},
 };
 
 static_assert(

@@ -105,7 +105,8 @@ inline constexpr KindText kKindTexts[] = {
     {segment::Kind::header_write_caught,
      "Writer caught",
      "the write that overwrites a block's header was caught in the act",
-     "A watchpoint, or a guard page, behind a block of the suspect's allocation site was written to: the writer's stack "
+     "A watchpoint, or a guard page, behind a block of the suspect's allocation site was written to: the writer's "
+     "stack "
      "is the instruction that wrote past the end of that block.",
      "Caught here",
      {"The writer's first frame is the guilty line.",

@@ -16,6 +16,18 @@ Json to_json(const std::vector<Facet> &facets) {
     return list;
 }
 
+Json to_json(const std::vector<IncidentBuild> &builds) {
+    Json list = Json::array();
+    for (const IncidentBuild &build : builds)
+        list.push_back({{"build_id", text::clean(build.build_id)},
+                        {"module", text::clean(build.module)},
+                        {"hosts", build.hosts},
+                        {"count", build.count},
+                        {"first_seen", text::rfc3339(build.first_ns)},
+                        {"last_seen", text::rfc3339(build.last_ns)}});
+    return list;
+}
+
 }  // namespace
 
 Json to_json(const IncidentGroups &groups) {
@@ -33,6 +45,11 @@ Json to_json(const IncidentGroups &groups) {
         out["first_seen"] = text::rfc3339(group.first_ns);
         out["last_seen"] = text::rfc3339(group.last_ns);
         out["latest"] = group.latest_id;
+        if (group.hosts != 0) {
+            out["hosts"] = group.hosts;
+            out["builds"] = to_json(group.builds);
+            out["all_builds"] = group.all_builds;
+        }
         list.push_back(std::move(out));
     }
     Json out;
@@ -49,6 +66,8 @@ Json to_json(const IncidentSummary &summary) {
     Json out;
     out["id"] = summary.id;
     out["kind"] = summary.kind;
+    if (!summary.host.empty()) out["host"] = text::clean(summary.host);
+    if (!summary.build_id.empty()) out["build_id"] = text::clean(summary.build_id);
     out["process"] = text::clean(summary.process);
     out["pid"] = summary.pid;
     out["thread"] = text::clean(summary.thread);

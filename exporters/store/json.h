@@ -3,7 +3,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "store/store.h"
+#include "store/incident_reader.h"
 
 namespace hakmem {
 

@@ -1,18 +1,17 @@
 #include "store/store.h"
 
 #include <pwd.h>
-#include <sqlite3.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
-#include <string_view>
 
 #include "fingerprint/fingerprint.h"
 #include "incident/json.h"
 #include "incident/site.h"
+#include "store/statement.h"
 #include "text/text.h"
 
 namespace hakmem {
@@ -50,12 +49,23 @@ constexpr const char *kMigrations[] = {
            WHERE json_valid(json);
        CREATE INDEX incidents_by_group ON incidents (fingerprint, last_ns, first_ns, count, kind, process);
        DROP INDEX incidents_by_fingerprint;)",
+    // The outbox of the sinks.
+    R"(ALTER TABLE incidents ADD COLUMN change INTEGER NOT NULL DEFAULT 0;
+       UPDATE incidents SET change = rowid;
+       CREATE INDEX incidents_by_change ON incidents (change);
+       CREATE TABLE outbox (identity TEXT NOT NULL, last_change INTEGER NOT NULL);
+       INSERT INTO outbox SELECT lower(hex(randomblob(16))), ifnull(max(change), 0) FROM incidents;
+       CREATE TABLE sinks (name TEXT PRIMARY KEY, cursor INTEGER NOT NULL);
+       CREATE TRIGGER incidents_added AFTER INSERT ON incidents BEGIN
+           UPDATE outbox SET last_change = last_change + 1;
+           UPDATE incidents SET change = (SELECT last_change FROM outbox) WHERE rowid = NEW.rowid;
+       END;
+       CREATE TRIGGER incidents_raised AFTER UPDATE OF count ON incidents BEGIN
+           UPDATE outbox SET last_change = last_change + 1;
+           UPDATE incidents SET change = (SELECT last_change FROM outbox) WHERE rowid = NEW.rowid;
+       END;)",
 };
 constexpr int kSchemaVersion = static_cast<int>(std::size(kMigrations));
-
-std::int64_t to_sql(std::uint64_t value) {
-    return static_cast<std::int64_t>(std::min<std::uint64_t>(value, INT64_MAX));
-}
 
 // An SQL function of an incident's JSON, for migrations: what `text_of` says about the incident.
 template <std::string (*text_of)(const Incident &)>
@@ -66,7 +76,7 @@ void sql_text_of_incident(sqlite3_context *context, int, sqlite3_value **values)
     sqlite3_result_text(context, text.data(), static_cast<int>(text.size()), SQLITE_TRANSIENT);
 }
 
-// The condition that a filter is, by the numbered parameters that Statement::bind(filter) fills, so that one statement
+// The condition that a filter is, by the numbered parameters that bind() fills, so that one statement
 // may use it more than once.
 std::string where(const IncidentFilter &filter) {
     std::string sql = " WHERE 1";
@@ -77,70 +87,21 @@ std::string where(const IncidentFilter &filter) {
     if (filter.until_ns) sql += " AND first_ns <= ?5";
     return sql;
 }
+
+// Binds the parameters of `where`.
+Statement &bind(Statement &statement, const IncidentFilter &filter) {
+    return statement.bind(filter.process)
+        .bind(filter.kind)
+        .bind(filter.fingerprint)
+        .bind(filter.since_ns)
+        .bind(filter.until_ns);
+}
 constexpr const char *kFromGroupIndex = " FROM incidents INDEXED BY incidents_by_group";
 constexpr const char *kNewestFirst = " ORDER BY last_ns DESC, first_ns DESC, id LIMIT ?6 OFFSET ?7";
 
 constexpr std::uint64_t kMaxFacets = 1'000;
 
-[[noreturn]] void fail(sqlite3 *db, const char *what) {
-    throw StoreError(std::string(what) + ": " + (db != nullptr ? sqlite3_errmsg(db) : "out of memory"));
-}
-
 }  // namespace
-
-class Store::Statement {
-  public:
-    Statement(sqlite3 *db, const std::string &sql) : db_(db) {
-        if (sqlite3_prepare_v2(db, sql.c_str(), -1, &statement_, nullptr) != SQLITE_OK) fail(db, "incident store");
-    }
-    ~Statement() { sqlite3_finalize(statement_); }
-    Statement(const Statement &) = delete;
-    Statement &operator=(const Statement &) = delete;
-
-    Statement &bind(const std::string &value) {
-        sqlite3_bind_text(statement_, ++bound_, value.data(), static_cast<int>(value.size()), SQLITE_TRANSIENT);
-        return *this;
-    }
-    Statement &bind(std::uint64_t value) {
-        sqlite3_bind_int64(statement_, ++bound_, to_sql(value));
-        return *this;
-    }
-    template <class T>
-    Statement &bind(const std::optional<T> &value) {
-        if (value) return bind(*value);
-        ++bound_;  // NULL
-        return *this;
-    }
-    // The parameters of `where`.
-    Statement &bind(const IncidentFilter &filter) {
-        return bind(filter.process)
-            .bind(filter.kind)
-            .bind(filter.fingerprint)
-            .bind(filter.since_ns)
-            .bind(filter.until_ns);
-    }
-    // True as long as there is a row.
-    bool step() {
-        const int result = sqlite3_step(statement_);
-        if (result == SQLITE_ROW) return true;
-        if (result == SQLITE_DONE) return false;
-        fail(db_, "incident store");
-    }
-    std::string text(int column) const {
-        const auto *value = reinterpret_cast<const char *>(sqlite3_column_text(statement_, column));
-        return value == nullptr
-                   ? std::string()
-                   : std::string(value, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)));
-    }
-    std::uint64_t number(int column) const {
-        return static_cast<std::uint64_t>(std::max<std::int64_t>(sqlite3_column_int64(statement_, column), 0));
-    }
-
-  private:
-    sqlite3 *db_;
-    sqlite3_stmt *statement_ = nullptr;
-    int bound_ = 0;
-};
 
 Store::Store(const std::string &path, Mode mode) {
     if (mode == Mode::create && path != ":memory:") {
@@ -153,7 +114,7 @@ Store::Store(const std::string &path, Mode mode) {
                       (mode == Mode::create ? SQLITE_OPEN_CREATE : 0);
     try {
         if (sqlite3_open_v2(path.c_str(), &db_, flags, nullptr) != SQLITE_OK)
-            fail(db_, ("cannot open " + path).c_str());
+            sql_failed(db_, ("cannot open " + path).c_str());
         sqlite3_busy_timeout(db_, kBusyTimeoutMs);
         execute("PRAGMA journal_mode = WAL");
         execute("PRAGMA synchronous = NORMAL");
@@ -171,13 +132,13 @@ Store::~Store() { sqlite3_close(db_); }
 
 void Store::execute(const char *sql) {
     const std::lock_guard lock(mutex_);
-    if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) fail(db_, "incident store");
+    if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) sql_failed(db_, "incident store");
 }
 
 void Store::add_function(const char *name, void (*function)(sqlite3_context *, int, sqlite3_value **)) {
     if (sqlite3_create_function(db_, name, 1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, nullptr, function, nullptr,
                                 nullptr) != SQLITE_OK)
-        fail(db_, "incident store");
+        sql_failed(db_, "incident store");
 }
 
 void Store::migrate() {
@@ -213,10 +174,10 @@ void Store::checkpoint() {
     sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);  // readers may prevent it
 }
 
-bool Store::has(const std::string &segment, std::uint32_t record) {
+std::optional<std::string> Store::fingerprint_of(const std::string &segment, std::uint32_t record) {
     const std::lock_guard lock(mutex_);
-    Statement statement(db_, "SELECT 1 FROM incidents WHERE segment = ? AND record = ?");
-    return statement.bind(segment).bind(record).step();
+    Statement statement(db_, "SELECT fingerprint FROM incidents WHERE segment = ? AND record = ?");
+    return statement.bind(segment).bind(record).step() ? std::optional(statement.text(0)) : std::nullopt;
 }
 
 void Store::add(const Incident &incident) {
@@ -258,7 +219,7 @@ void Store::update(const std::string &segment, std::uint32_t record, std::uint64
 std::vector<std::string> Store::list(const IncidentFilter &filter) {
     const std::lock_guard lock(mutex_);
     Statement statement(db_, "SELECT json FROM incidents" + where(filter) + kNewestFirst);
-    statement.bind(filter).bind(filter.limit).bind(filter.offset);
+    bind(statement, filter).bind(filter.limit).bind(filter.offset);
     std::vector<std::string> rows;
     while (statement.step()) rows.push_back(statement.text(0));
     return rows;
@@ -270,19 +231,29 @@ std::vector<IncidentSummary> Store::summaries(const IncidentFilter &filter) {
                         "SELECT id, fingerprint, kind, process, pid, thread, level, site, other_site, count, first_ns,"
                         " last_ns FROM incidents" +
                             where(filter) + kNewestFirst);
-    statement.bind(filter).bind(filter.limit).bind(filter.offset);
+    bind(statement, filter).bind(filter.limit).bind(filter.offset);
     std::vector<IncidentSummary> rows;
     while (statement.step())
-        rows.push_back({statement.text(0), statement.text(1), statement.text(2), statement.text(3), statement.number(4),
-                        statement.text(5), statement.text(6), statement.text(7), statement.text(8), statement.number(9),
-                        statement.number(10), statement.number(11)});
+        rows.push_back({statement.text(0),
+                        statement.text(1),
+                        statement.text(2),
+                        statement.text(3),
+                        statement.number(4),
+                        statement.text(5),
+                        statement.text(6),
+                        statement.text(7),
+                        statement.text(8),
+                        statement.number(9),
+                        statement.number(10),
+                        statement.number(11),
+                        {},
+                        {}});
     return rows;
 }
 
 std::optional<std::string> Store::find(const std::string &id, int &matches) {
     matches = 0;
-    constexpr std::string_view kDigits = "0123456789abcdef";
-    if (id.empty() || id.find_first_not_of(kDigits) != std::string::npos) return std::nullopt;
+    if (!is_id_prefix(id)) return std::nullopt;
     const std::lock_guard lock(mutex_);
     Statement statement(db_, "SELECT json FROM incidents WHERE id >= ?1 AND id < ?1 || 'g' ORDER BY id LIMIT 2");
     statement.bind(id);
@@ -298,7 +269,7 @@ IncidentGroups Store::groups(const IncidentFilter &filter) {
     const std::string from = kFromGroupIndex + where(filter);
 
     Statement sums(db_, "SELECT count(DISTINCT fingerprint), count(*), CAST(total(count) AS INTEGER)" + from);
-    sums.bind(filter).step();
+    bind(sums, filter).step();
     all.all_groups = sums.number(0);
     all.all_incidents = sums.number(1);
     all.all_count = sums.number(2);
@@ -315,7 +286,7 @@ IncidentGroups Store::groups(const IncidentFilter &filter) {
             "grouped"
             " JOIN incidents AS latest ON latest.rowid = (SELECT rowid" +
             from + " AND fingerprint = print ORDER BY last_ns DESC LIMIT 1) ORDER BY last DESC, print");
-    groups.bind(filter).bind(filter.limit).bind(filter.offset);
+    bind(groups, filter).bind(filter.limit).bind(filter.offset);
     std::map<std::string, std::size_t> places;
     while (groups.step()) {
         places[groups.text(0)] = all.groups.size();
@@ -329,10 +300,13 @@ IncidentGroups Store::groups(const IncidentFilter &filter) {
                               groups.number(6),
                               groups.number(7),
                               groups.number(8),
-                              groups.number(9)});
+                              groups.number(9),
+                              0,
+                              {},
+                              0});
     }
     Statement names(db_, "SELECT DISTINCT fingerprint, process" + from + " ORDER BY process");
-    names.bind(filter);
+    bind(names, filter);
     while (names.step())
         if (const auto place = places.find(names.text(0)); place != places.end())
             all.groups[place->second].processes.push_back(names.text(1));
@@ -350,17 +324,10 @@ std::vector<Facet> Store::facets(const char *column, const IncidentFilter &filte
     Statement statement(db_, std::string("SELECT ") + column +
                                  ", count(DISTINCT fingerprint), CAST(total(count) AS INTEGER)" + kFromGroupIndex +
                                  where(filter) + " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?6");
-    statement.bind(filter).bind(kMaxFacets);
+    bind(statement, filter).bind(kMaxFacets);
     std::vector<Facet> facets;
     while (statement.step()) facets.push_back({statement.text(0), statement.number(1), statement.number(2)});
     return facets;
-}
-
-std::uint64_t Store::expire(std::uint64_t before_ns) {
-    const std::lock_guard lock(mutex_);
-    Statement statement(db_, "DELETE FROM incidents WHERE last_ns < ?");
-    statement.bind(before_ns).step();
-    return static_cast<std::uint64_t>(sqlite3_changes(db_));
 }
 
 std::string default_store_path() {

@@ -12,6 +12,7 @@ constexpr std::uint64_t kMaxLimit = 10'000;
 constexpr std::uint64_t kMaxOffset = 1'000'000'000;
 constexpr std::size_t kHashDigits = 16;
 constexpr std::size_t kMaxProcessName = 256;
+constexpr std::size_t kMaxBuildId = 40;  // digits
 
 std::string name_list(const std::vector<Parameter> &known) {
     std::string list;
@@ -73,8 +74,8 @@ Parameter flag_parameter(const char *name, bool &into) {
             }};
 }
 
-std::vector<Parameter> selection_parameters(IncidentFilter &filter) {
-    return {
+std::vector<Parameter> selection_parameters(IncidentFilter &filter, bool fleet) {
+    std::vector<Parameter> known = {
         {"process",
          [&filter](const std::string &value) -> std::string {
              if (value.size() > kMaxProcessName) return "process must be a name of at most 256 bytes";
@@ -96,10 +97,25 @@ std::vector<Parameter> selection_parameters(IncidentFilter &filter) {
         time_parameter("since", filter.since_ns),
         time_parameter("until", filter.until_ns),
     };
+    if (fleet) {
+        known.push_back({"host", [&filter](const std::string &value) -> std::string {
+                             if (value.size() > kMaxProcessName) return "host must be a name of at most 256 bytes";
+                             filter.host = value;
+                             return {};
+                         }});
+        known.push_back({"build", [&filter](const std::string &value) -> std::string {
+                             if (value.size() > kMaxBuildId ||
+                                 value.find_first_not_of("0123456789abcdef") != std::string::npos)
+                                 return "build must be a build-id in hexadecimal digits";
+                             filter.build_id = value;
+                             return {};
+                         }});
+    }
+    return known;
 }
 
-std::vector<Parameter> filter_parameters(IncidentFilter &filter) {
-    std::vector<Parameter> all = selection_parameters(filter);
+std::vector<Parameter> filter_parameters(IncidentFilter &filter, bool fleet) {
+    std::vector<Parameter> all = selection_parameters(filter, fleet);
     all.push_back(number_parameter("limit", 1, kMaxLimit, filter.limit));
     all.push_back(number_parameter("offset", 0, kMaxOffset, filter.offset));
     return all;

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "store/store.h"
+#include "store/incident_reader.h"
 
 namespace hakmem {
 
@@ -29,10 +29,10 @@ Parameter time_parameter(const char *name, std::optional<std::uint64_t> &into);
 // 1 or 0.
 Parameter flag_parameter(const char *name, bool &into);
 
-// process, kind, fingerprint, since, until.
-std::vector<Parameter> selection_parameters(IncidentFilter &filter);
+// process, kind, fingerprint, since, until; of a fleet also host and build.
+std::vector<Parameter> selection_parameters(IncidentFilter &filter, bool fleet);
 // These, and limit and offset.
-std::vector<Parameter> filter_parameters(IncidentFilter &filter);
+std::vector<Parameter> filter_parameters(IncidentFilter &filter, bool fleet);
 
 // 16 hexadecimal digits: what a fingerprint is and what an incident's id is.
 bool is_hash(const std::string &text);

@@ -102,8 +102,14 @@ WebResponse json_error(int status, const std::string &text) {
     return {status, kJson, Json{{"error", text::clean(text)}}.dump() + "\n", {}};
 }
 
-Routes::Routes(Collector &collector, Ingest &ingest, Store &store, std::string address)
-    : collector_(collector), ingest_(ingest), store_(store), address_(std::move(address)) {}
+Routes::Routes(Collector &collector, Ingest &ingest, IncidentReader &incidents, std::string address,
+               std::function<std::vector<SinkStatus>()> sinks, bool fleet)
+    : collector_(collector),
+      ingest_(ingest),
+      store_(incidents),
+      address_(std::move(address)),
+      sinks_(std::move(sinks)),
+      fleet_(fleet) {}
 
 WebResponse Routes::answer(const WebRequest &request) {
     if (request.method != "GET" && request.method != "HEAD")
@@ -140,7 +146,9 @@ WebResponse Routes::api(const std::string &path, const WebRequest &request) {
     return json_error(404, "no such path");
 }
 
-WebResponse Routes::metrics() { return {200, kMetricsText, scrape(collector_), {}}; }
+WebResponse Routes::metrics() {
+    return {200, kMetricsText, scrape(collector_, {sinks_(), ingest_.fingerprints().counts()}), {}};
+}
 
 WebResponse Routes::processes() {
     collector_.refresh();
@@ -208,7 +216,7 @@ WebResponse Routes::pprof(const WebRequest &request) {
 WebResponse Routes::incidents(const WebRequest &request) {
     IncidentFilter filter;
     bool brief = false;
-    std::vector<Parameter> known = filter_parameters(filter);
+    std::vector<Parameter> known = filter_parameters(filter, fleet_);
     known.push_back(flag_parameter("brief", brief));
     if (const std::string error = parse_query(request.query, known); !error.empty()) return json_error(400, error);
     ingest_.catch_up(kCatchUp);
@@ -226,7 +234,7 @@ WebResponse Routes::incidents(const WebRequest &request) {
 // Answers from the store as it is: the ingest is a second behind at most, and a page asks again soon.
 WebResponse Routes::groups(const WebRequest &request) {
     IncidentFilter filter;
-    if (const std::string error = parse_query(request.query, filter_parameters(filter)); !error.empty())
+    if (const std::string error = parse_query(request.query, filter_parameters(filter, fleet_)); !error.empty())
         return json_error(400, error);
     return json_answer(to_json(store_.groups(filter)));
 }
@@ -246,7 +254,7 @@ std::optional<std::string> Routes::find_incident(const std::string &id, WebRespo
 // Where an alert leads, which knows the process and the kind but no id.
 WebResponse Routes::latest_incident(const WebRequest &request) {
     IncidentFilter filter;
-    if (const std::string error = parse_query(request.query, selection_parameters(filter)); !error.empty())
+    if (const std::string error = parse_query(request.query, selection_parameters(filter, fleet_)); !error.empty())
         return json_error(400, error);
     filter.limit = 1;
     ingest_.catch_up(kCatchUp);
@@ -303,6 +311,13 @@ WebResponse Routes::source(const std::string &id, const WebRequest &request) {
 }
 
 WebResponse Routes::service_discovery(const WebRequest &request) {
+    if (const auto hosts = store_.hosts()) {
+        Json list = Json::array();
+        for (const FleetHost &host : *hosts)
+            list.push_back({{"targets", Json::array({text::clean(host.address)})},
+                            {"labels", {{"__meta_hakmem_host", text::clean(host.name)}}}});
+        return json_answer(list);
+    }
     const std::string target = is_host(request.host) ? request.host : address_;
     const Json list =
         Json::array({{{"targets", Json::array({target})}, {"labels", {{"__meta_hakmem_version", HAKMEM_VERSION}}}}});

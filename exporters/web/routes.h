@@ -2,6 +2,7 @@
 // programs and from the query are hostile. Thread-safe.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -11,7 +12,8 @@
 #include "collect/collector.h"
 #include "collect/ingest.h"
 #include "heap/profile.h"
-#include "store/store.h"
+#include "sink/sink.h"
+#include "store/incident_reader.h"
 #include "web/query.h"
 
 namespace hakmem {
@@ -35,7 +37,9 @@ struct WebResponse {
 class Routes {
   public:
     // `address` is what is served, HOST:PORT, for /sd where the request does not tell a better one.
-    Routes(Collector &collector, Ingest &ingest, Store &store, std::string address);
+    // `sinks` says how they stand, for /metrics. `fleet`: the incidents are those of many hosts.
+    Routes(Collector &collector, Ingest &ingest, IncidentReader &incidents, std::string address,
+           std::function<std::vector<SinkStatus>()> sinks, bool fleet);
 
     WebResponse answer(const WebRequest &request);
 
@@ -59,9 +63,11 @@ class Routes {
 
     Collector &collector_;
     Ingest &ingest_;
-    Store &store_;
+    IncidentReader &store_;
     HeapProfiler heap_profiler_;
     const std::string address_;
+    const std::function<std::vector<SinkStatus>()> sinks_;
+    const bool fleet_;
 };
 
 WebResponse json_error(int status, const std::string &text);

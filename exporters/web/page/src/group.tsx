@@ -1,10 +1,11 @@
 // All incidents of one fingerprint: one bug, wherever it was seen.
 import { useState } from 'preact/hooks'
+import { shortBuild } from './groups'
 import { useApi, useKinds, useNow } from './api'
 import { dateTime, exact, plural } from './format'
 import { Copy, Failure, Heading, kindTitle, KindMark, Level, Nothing, Panel, Time } from './parts'
 import { withQuery } from './router'
-import type { Groups, Summary } from './types'
+import type { Build, Groups, Summary } from './types'
 
 const step = 100
 
@@ -16,6 +17,16 @@ function Row({ row, now }: { row: Summary; now: number }) {
                     {row.id}
                 </a>
             </td>
+            {row.host !== undefined && (
+                <td class="host">
+                    <a href={withQuery('/', { host: row.host })}>{row.host}</a>
+                </td>
+            )}
+            {row.host !== undefined && (
+                <td class="mono wide" title={row.build_id}>
+                    {shortBuild(row.build_id ?? '')}
+                </td>
+            )}
             <td class="process">
                 <span class="name">{row.process}</span> <span class="pid">{row.pid}</span>
             </td>
@@ -31,6 +42,53 @@ function Row({ row, now }: { row: Summary; now: number }) {
                 <Time time={row.last_seen} now={now} />
             </td>
         </tr>
+    )
+}
+
+// In which builds the bug was seen: the first is the one to look at for what brought it.
+function Builds({ builds, all, now }: { builds: Build[]; all: number; now: number }) {
+    return (
+        <Panel title="Builds" aside={<span class="aside">{exact(all)}, the first one on top</span>}>
+            <table class="rows builds">
+                <thead>
+                    <tr>
+                        <th scope="col">Build-id</th>
+                        <th scope="col">Module</th>
+                        <th scope="col" class="number">
+                            Hosts
+                        </th>
+                        <th scope="col" class="number">
+                            Count
+                        </th>
+                        <th scope="col" class="time">
+                            First seen
+                        </th>
+                        <th scope="col" class="time">
+                            Last seen
+                        </th>
+                    </tr>
+                </thead>
+                <tbody>
+                    {builds.map((build, index) => (
+                        <tr key={build.build_id}>
+                            <td class="mono" title={build.build_id}>
+                                <a href={withQuery('/', { build: build.build_id })}>{shortBuild(build.build_id)}</a>
+                                {index === 0 && ' first seen here'}
+                            </td>
+                            <td>{build.module}</td>
+                            <td class="number">{exact(build.hosts)}</td>
+                            <td class="number">{exact(build.count)}</td>
+                            <td class="time">
+                                <Time time={build.first_seen} now={now} />
+                            </td>
+                            <td class="time">
+                                <Time time={build.last_seen} now={now} />
+                            </td>
+                        </tr>
+                    ))}
+                </tbody>
+            </table>
+        </Panel>
     )
 }
 
@@ -75,15 +133,23 @@ export function GroupView({ fingerprint }: { fingerprint: string }) {
                 </span>
             </div>
             <p class="story">
-                Seen {plural(group.count, 'time')} in {plural(group.incidents, 'process record')}, first {dateTime(group.first_seen)}, last{' '}
+                Seen {plural(group.count, 'time')} in {plural(group.incidents, 'process record')}
+                {group.hosts !== undefined && ` on ${plural(group.hosts, 'host')}`}, first {dateTime(group.first_seen)}, last{' '}
                 <Time time={group.last_seen} now={now} />. Equal kind and equal place mean the same fingerprint, in every process and every run.
             </p>
+            {group.builds !== undefined && <Builds builds={group.builds} all={group.all_builds ?? group.builds.length} now={now} />}
             <Panel title="Occurrences" aside={<span class="aside">{exact(group.incidents)}</span>}>
                 <Failure error={list.error} />
                 <table class="rows occurrences">
                     <thead>
                         <tr>
                             <th scope="col">Incident</th>
+                            {group.hosts !== undefined && <th scope="col">Host</th>}
+                            {group.hosts !== undefined && (
+                                <th scope="col" class="wide">
+                                    Build
+                                </th>
+                            )}
                             <th scope="col">Process</th>
                             <th scope="col" class="wide">
                                 Thread

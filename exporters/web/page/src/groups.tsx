@@ -27,6 +27,8 @@ const otherWords: Record<string, string> = {
 export interface Filter {
     kind?: string
     process?: string
+    host?: string // of a fleet
+    build?: string // of a fleet
     range: string
     rows: number
 }
@@ -37,6 +39,8 @@ export function filterOf(place: Place): Filter {
     return {
         kind: place.query.get('kind') ?? undefined,
         process: place.query.get('process') ?? undefined,
+        host: place.query.get('host') ?? undefined,
+        build: place.query.get('build') ?? undefined,
         range: ranges.some((known) => known.value === range) ? range : 'all',
         rows: Number.isInteger(rows) && rows > 0 && rows <= maxRows ? rows : step,
     }
@@ -46,18 +50,32 @@ export function groupsPath(filter: Filter, now: number): string {
     const seconds = ranges.find((range) => range.value === filter.range)?.seconds ?? 0
     // In whole minutes, so that the same question stays the same address for a while.
     const since = seconds > 0 ? String(Math.floor(now / 60_000) * 60 - seconds) : undefined
-    return withQuery('/api/v1/groups', { kind: filter.kind, process: filter.process, since, limit: String(filter.rows) })
+    const { kind, process, host, build } = filter
+    return withQuery('/api/v1/groups', { kind, process, host, build, since, limit: String(filter.rows) })
 }
 
-const isFiltered = (filter: Filter) => filter.kind !== undefined || filter.process !== undefined || filter.range !== 'all'
+const isFiltered = ({ kind, process, host, build, range }: Filter) =>
+    [kind, process, host, build].some((value) => value !== undefined) || range !== 'all'
 
 const filterLink = (path: string, filter: Filter) =>
     withQuery(path, {
         process: filter.process,
         kind: filter.kind,
+        host: filter.host,
+        build: filter.build,
         range: filter.range === 'all' ? undefined : filter.range,
         rows: filter.rows === step ? undefined : String(filter.rows),
     })
+
+// The start of a build-id is enough to tell builds apart.
+export const shortBuild = (id: string) => (id === '' ? 'a build without an id' : id.slice(0, 12))
+
+function seenInBuilds(group: Group): string {
+    const first = group.builds?.[0]
+    if (first === undefined) return ''
+    const others = (group.all_builds ?? 1) - 1
+    return `first seen in build-id ${shortBuild(first.build_id)}` + (others > 0 ? ` and since in ${plural(others, 'other build')}` : '')
+}
 
 function Row({ group, kinds, now }: { group: Group; kinds: ReturnType<typeof useKinds>; now: number }) {
     const [first, ...others] = group.processes
@@ -75,6 +93,11 @@ function Row({ group, kinds, now }: { group: Group; kinds: ReturnType<typeof use
                 {group.other_site && (
                     <span class="other">
                         {otherWords[group.kind] ?? 'allocated in'} <span class="site">{group.other_site}</span>
+                    </span>
+                )}
+                {group.hosts !== undefined && (
+                    <span class="other">
+                        <a href={`/groups/${group.fingerprint}`}>{plural(group.hosts, 'host')}</a>, {seenInBuilds(group)}
                     </span>
                 )}
             </td>
@@ -142,8 +165,14 @@ function Filters({ place, groups, filter }: { place: Place; groups?: Groups; fil
                 name={(name) => kindTitle(kinds, name)}
                 change={(kind) => change({ kind })}
             />
+            {filter.host !== undefined && <span class="note">on host {filter.host}</span>}
+            {filter.build !== undefined && <span class="note">in build {shortBuild(filter.build)}</span>}
             {isFiltered(filter) && (
-                <button type="button" class="quiet" onClick={() => change({ kind: undefined, process: undefined, range: 'all' })}>
+                <button
+                    type="button"
+                    class="quiet"
+                    onClick={() => change({ kind: undefined, process: undefined, host: undefined, build: undefined, range: 'all' })}
+                >
                     Clear
                 </button>
             )}

@@ -47,6 +47,8 @@ export interface Incident {
 
 export interface Summary {
     id: string
+    host?: string // of a fleet
+    build_id?: string // of a fleet
     kind: string
     process: string
     pid: number
@@ -55,6 +57,16 @@ export interface Summary {
     site: string
     other_site?: string
     fingerprint: string
+    count: number
+    first_seen: string
+    last_seen: string
+}
+
+// One build in which a bug was seen: of the module where it was found.
+export interface Build {
+    build_id: string
+    module: string
+    hosts: number
     count: number
     first_seen: string
     last_seen: string
@@ -72,6 +84,9 @@ export interface Group {
     first_seen: string
     last_seen: string
     latest: string
+    hosts?: number // of a fleet, with those below
+    builds?: Build[] // the one that was seen first, then the latest
+    all_builds?: number
 }
 
 export interface Facet {
