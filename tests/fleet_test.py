@@ -17,7 +17,7 @@ from harness import need
 MAKE_FLEET = harness.BUILD / "tests" / "programs" / "make_fleet"
 DOUBLE_FREE = harness.BUILD / "tests" / "bugs" / "double_free"
 CONFIGURATION = harness.SOURCE / "exporters" / "prometheus"
-HOSTS, INCIDENTS, FINGERPRINTS, BUILDS = 40, 2_000, 100, 4
+HOSTS, INCIDENTS, FINGERPRINTS, BUILDS = 40, 6_000, 100, 4  # so many that a host sees some bugs twice
 
 
 @need("psql")
