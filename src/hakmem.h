@@ -49,6 +49,8 @@ struct hakmem_audit_result {
     uint32_t complete; /* 0: it ended early, as it took longer than a minute */
 };
 
+/* C as well: NULL it is. NOLINTBEGIN(modernize-use-nullptr) */
+
 /* Use hakmem_find only through the functions below. */
 typedef void (*hakmem_function_)(void);
 static inline hakmem_function_ hakmem_find_(const char *name) {
@@ -91,6 +93,8 @@ static inline int hakmem_tag_thread(const char *tag) {
     int (*const function)(const char *) = (int (*)(const char *))hakmem_find_("hakmem_v1_tag_thread");
     return function != NULL ? function(tag) : -1;
 }
+
+/* NOLINTEND(modernize-use-nullptr) */
 
 #ifdef __cplusplus
 }
