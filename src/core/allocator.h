@@ -908,14 +908,18 @@ void *Allocator<P>::align_in_slot(void *slot, std::size_t alignment, std::size_t
         // A thread's first allocation, or a level that has just risen, may have put it elsewhere than in a slot.
         Span *span = page_map.span_of(address_of(slot));
         if (span->kind != SpanKind::small) return align_in_run(span, aligned, bytes);
+    }
+    if (aligned != address_of(slot))
+        BlockHeader::store(pointer_to(aligned), aligned - address_of(slot), BlockHeader::kAligned);
+    if constexpr (P::kDiagnostic) {
+        // Whoever sweeps over the heap expects the header once the note says where it is.
+        std::atomic_signal_fence(std::memory_order_seq_cst);
         Watched watched;
         if (is_watched(slot) && find_watched(address_of(slot), watched)) {
             watched.user = aligned;
             P::narrowed(watched, bytes);
         }
     }
-    if (aligned == address_of(slot)) return slot;
-    BlockHeader::store(pointer_to(aligned), aligned - address_of(slot), BlockHeader::kAligned);
     return pointer_to(aligned);
 }
 

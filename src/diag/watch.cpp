@@ -97,12 +97,14 @@ std::uintptr_t changed_fill(const Watched &watched, std::uintptr_t begin, std::u
     return 0;
 }
 
-// A block that was moved up inside its slot for alignment has its 16-byte header in front.
+// A block that was moved up inside its slot for alignment has its 16-byte header in front; one that says freed is on
+// its way out, and its note has yet to say so.
 bool aligned_header_holds(const Watched &watched, const Note &note) {
     if (watched.large || note.user_offset() == 0) return true;
     void *user = pointer_to(watched.block + note.user_offset());
     const BlockHeader header = BlockHeader::load(user);
-    return header.marker == BlockHeader::kAligned && header.valid_for(user);
+    return (header.marker == BlockHeader::kAligned || header.marker == BlockHeader::kFreedAligned) &&
+           header.valid_for(user);
 }
 
 std::uintptr_t changed_in_front(const Watched &watched) {
