@@ -68,6 +68,14 @@ struct Bitmap {
         return best;
     }
 
+    // Set bits at the very end.
+    unsigned trailing_run() const {
+        unsigned n = 0;
+        for (unsigned word = kWords; word-- > 0; n += 64)
+            if (words[word] != ~std::uint64_t{0}) return n + static_cast<unsigned>(std::countl_one(words[word]));
+        return n;
+    }
+
   private:
     unsigned next(unsigned from, std::uint64_t flip) const {
         if (from >= Bits) return kNone;

@@ -30,6 +30,7 @@ struct Span {
     std::uint8_t size_class;    // small
     bool in_partial;            // small: in its heap's list of spans with room
     bool zeroed;                // run: pages have never been written since the OS gave them
+    bool emptied;               // run: all pages but the first have been moved elsewhere
     bool watched;               // run, mapping: its block is watched; small: some slots have notes
     bool freed;                 // guarded: the program has freed it
     std::uint32_t user_offset;  // run, mapping, guarded: from start to the block's user memory
