@@ -24,7 +24,7 @@ namespace hakmem {
 
 // The thread cache's arrays: a stack of free blocks a class. A stack fills downwards from the array's end, so that its
 // top pointer has zero low bits exactly when it is empty, which is also what an all-zero thread cache shows.
-inline constexpr std::size_t kStackBytes = 2048;
+inline constexpr std::size_t kStackBytes = 1024;
 inline constexpr unsigned kStackRoom = kStackBytes / sizeof(void *) - 1;
 
 struct alignas(kStackBytes) BlockStack {

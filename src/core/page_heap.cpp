@@ -1,5 +1,6 @@
 #include "core/page_heap.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -72,7 +73,7 @@ Span *PageHeap::new_span(SpanKind kind, unsigned bitmap_words) {
     span->zeroed = span->watched = span->emptied = false;
     span->note = {};
     span->user_offset = 0;
-    span->slots = span->carved = span->free_count = 0;
+    span->slots = span->carved = span->free_count = span->fresh_pages = 0;
     span->words = bitmap_words;
     span->owner.store(nullptr, std::memory_order_relaxed);
     span->remote_count.store(0, std::memory_order_relaxed);
@@ -152,6 +153,19 @@ Span *PageHeap::map_directly(std::size_t bytes) {
     return span;
 }
 
+namespace {
+
+// From the span's start on; what lies behind has not been written since it was cut.
+std::size_t touched_pages(const Span *span) {
+    if (span->emptied) return 1;
+    const std::size_t pages = span->bytes / os::kPageBytes;
+    if (span->kind != SpanKind::small) return pages;
+    const std::size_t carved = span->slot(span->carved) - span->start;
+    return std::max<std::size_t>(pages - span->fresh_pages, align_up(carved, os::kPageBytes) / os::kPageBytes);
+}
+
+}  // namespace
+
 void PageHeap::release(Span *span) {
     LockGuard guard(lock_);
     if (span->kind == SpanKind::small && span->watched) drop_notes(span);
@@ -162,7 +176,7 @@ void PageHeap::release(Span *span) {
         gauges_.mapped_bytes -= span->bytes;
     } else {
         const std::size_t pages = span->bytes / os::kPageBytes;
-        const std::size_t touched = span->emptied ? 1 : pages;
+        const std::size_t touched = touched_pages(span);
         give(span->start, touched, true);
         if (touched != pages) give(span->start + touched * os::kPageBytes, pages - touched, false);
     }
@@ -296,10 +310,14 @@ bool PageHeap::take(std::uintptr_t start, std::size_t pages, Span *span) {
         unit->free_pages -= count;
         if (stale != 0) {
             reused += stale;
+            span->fresh_pages = 0;
+            while (!unit->stale.test(first + count - 1 - span->fresh_pages)) ++span->fresh_pages;
             unit->stale.clear(first, count);
             unit->stale_pages -= stale;
             gauges_.resident_free_bytes -= stale * os::kPageBytes;
             if (unit->stale_pages == 0) delist_stale(unit);
+        } else {
+            span->fresh_pages += count;
         }
         resized(unit);
         unit->region->give(first, count, PageEntry::of(span));

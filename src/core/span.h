@@ -38,6 +38,7 @@ struct Span {
     std::uint32_t carved;       // small: slots [0, carved) have been handed out at least once and carry a header
     std::uint32_t free_count;   // small: bits set in free_bits()
     std::uint32_t words;        // small: words in each bitmap
+    std::uint32_t fresh_pages;  // at the end of it, that had never been written when it was cut
     std::atomic<std::uint64_t> *remote_bits;
 
     std::atomic<Heap *> owner;
