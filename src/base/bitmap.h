@@ -58,6 +58,21 @@ struct Bitmap {
         return kNone;
     }
 
+    // Start of the shortest run of at least `count` set bits, of those the first; kNone if none.
+    unsigned find_tightest_run(unsigned count) const {
+        unsigned best = kNone, best_bits = Bits + 1;
+        for (unsigned begin = next_set(0); begin + count <= Bits;) {
+            const unsigned end = next_clear(begin);
+            if (end - begin >= count && end - begin < best_bits) {
+                best = begin;
+                best_bits = end - begin;
+                if (best_bits == count) break;
+            }
+            begin = next_set(end);
+        }
+        return best;
+    }
+
     unsigned longest_run() const {
         unsigned best = 0;
         for (unsigned begin = next_set(0); begin < Bits;) {

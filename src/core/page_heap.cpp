@@ -220,12 +220,12 @@ std::uintptr_t PageHeap::find_in_unit(unsigned pages) {
             if (unit->longest < pages) continue;
             if (found == nullptr) found = unit;
             if (unit->stale_pages >= pages) {
-                const unsigned first = unit->stale.find_run(pages);
+                const unsigned first = unit->stale.find_tightest_run(pages);
                 if (first != unit->stale.kNone) return unit->start + first * os::kPageBytes;
             }
             ++looks;
         }
-    return found != nullptr ? found->start + found->free.find_run(pages) * os::kPageBytes : 0;
+    return found != nullptr ? found->start + found->free.find_tightest_run(pages) * os::kPageBytes : 0;
 }
 
 // The smallest of the holes that have room, or the widest, of those the lowest. Only holes that reach a unit's end. 0
