@@ -33,7 +33,7 @@ struct alignas(kStackBytes) BlockStack {
 };
 
 // Most blocks that a thread caches of each class.
-inline constexpr auto kMaxCached = [] {
+inline constexpr auto kMaxCached = []() {
     std::array<std::uint16_t, size_classes::kCount> table{};
     for (unsigned c = 0; c < size_classes::kCount; ++c) {
         constexpr std::size_t kBytes = std::size_t{64} << 10;
