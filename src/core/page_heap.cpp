@@ -128,7 +128,7 @@ Span *PageHeap::cut(std::size_t pages, SpanKind kind, unsigned size_class, Fit f
     span->bytes = pages * os::kPageBytes;
     span->zeroed = take(start, pages, span);
     gauges_.block_bytes += span->bytes;
-    decay(false);
+    decay(pages, false);
     changed();
     return span;
 }
@@ -170,18 +170,18 @@ void PageHeap::release(Span *span) {
     LockGuard guard(lock_);
     if (span->kind == SpanKind::small && span->watched) drop_notes(span);
     gauges_.block_bytes -= span->bytes;
+    const std::size_t pages = span->bytes / os::kPageBytes;
     if (span->kind == SpanKind::mapping) {
         page_map.set(span->start, units_for(span->bytes), 0);
         os::unmap(pointer_to(span->start), span->bytes);
         gauges_.mapped_bytes -= span->bytes;
     } else {
-        const std::size_t pages = span->bytes / os::kPageBytes;
         const std::size_t touched = touched_pages(span);
         give(span->start, touched, true);
         if (touched != pages) give(span->start + touched * os::kPageBytes, pages - touched, false);
     }
     drop_span(span);
-    decay(false);
+    decay(pages, false);
     changed();
 }
 
@@ -200,10 +200,11 @@ bool PageHeap::grow_in_place(Span *span, std::size_t bytes) {
 void PageHeap::shrink_in_place(Span *span, std::size_t bytes) {
     if (span->kind != SpanKind::run) return;
     LockGuard guard(lock_);
-    give(span->start + bytes, (span->bytes - bytes) / os::kPageBytes, true);
+    const std::size_t pages = (span->bytes - bytes) / os::kPageBytes;
+    give(span->start + bytes, pages, true);
     gauges_.block_bytes -= span->bytes - bytes;
     span->bytes = bytes;
-    decay(false);
+    decay(pages, false);
     changed();
 }
 
@@ -228,12 +229,13 @@ std::uintptr_t PageHeap::find_in_unit(unsigned pages) {
     return found != nullptr ? found->start + found->free.find_tightest_run(pages) * os::kPageBytes : 0;
 }
 
-// The smallest of the holes that have room, or the widest, of those the lowest. Only holes that reach a unit's end. 0
-// if none.
+// The smallest of the holes that have room, of those the lowest; holes with resident pages for most of it go before
+// others. Or the widest. Only holes that reach a unit's end. 0 if none.
 std::uintptr_t PageHeap::find_hole(std::size_t pages, Fit fit) const {
     std::uintptr_t best = 0;
     std::size_t best_pages = 0;
-    const auto consider = [&](std::uintptr_t start, std::size_t room) {
+    bool best_resident = false;
+    const auto consider = [&](std::uintptr_t start, std::size_t room, std::size_t stale) {
         if (fit == Fit::in_one_unit && page_in_unit(start) + pages > kPagesInUnit) {
             const std::size_t skipped = kPagesInUnit - page_in_unit(start);
             if (room <= skipped) return;
@@ -241,25 +243,33 @@ std::uintptr_t PageHeap::find_hole(std::size_t pages, Fit fit) const {
             room -= skipped;
         }
         if (room < pages) return;
-        if (best != 0 && (fit == Fit::widest ? room <= best_pages : room >= best_pages)) return;
+        const bool resident = fit != Fit::widest && stale >= pages / 2;
+        if (best != 0 && resident == best_resident && (fit == Fit::widest ? room <= best_pages : room >= best_pages))
+            return;
+        if (best_resident && !resident) return;
         best = start;
         best_pages = room;
+        best_resident = resident;
     };
     std::uintptr_t start = 0, end = 0;
+    std::size_t stale = 0;  // in the hole's units
     for (std::size_t i = 0; i < place_count_; ++i) {
         const Place &place = places_[i];
         const std::uintptr_t unit = place.unit->start;
         if (unit != end) {
-            consider(start, (end - start) / os::kPageBytes);
+            consider(start, (end - start) / os::kPageBytes, stale);
             start = end = unit;
+            stale = 0;
         }
         end += place.lead * os::kPageBytes;
+        stale += place.lead < place.stale ? place.lead : place.stale;
         if (place.lead == kPagesInUnit) continue;
-        consider(start, (end - start) / os::kPageBytes);
+        consider(start, (end - start) / os::kPageBytes, stale);
         end = unit + kUnitBytes;
         start = end - place.trail * os::kPageBytes;
+        stale = place.trail < place.stale ? place.trail : place.stale;
     }
-    consider(start, (end - start) / os::kPageBytes);
+    consider(start, (end - start) / os::kPageBytes, stale);
     return best;
 }
 
@@ -323,7 +333,7 @@ bool PageHeap::take(std::uintptr_t start, std::size_t pages, Span *span) {
         unit->region->give(first, count, PageEntry::of(span));
         return true;
     });
-    if (discarded_ != 0 && reused != pages) missed((pages - reused) * os::kPageBytes);
+    if (reused != pages) missed(pages, (pages - reused) * os::kPageBytes);
     return reused == 0;
 }
 
@@ -407,7 +417,7 @@ bool PageHeap::add_places(std::uintptr_t start, std::size_t units) {
         unit->start = start + i * kUnitBytes;
         unit->free.set(0, kPagesInUnit);
         unit->free_pages = kPagesInUnit;
-        places_[at + i] = {unit, 0, 0};
+        places_[at + i] = {unit, 0, 0, 0};
     }
     for (std::size_t i = units; i-- > 0;) resized(places_[at + i].unit);
     return true;
@@ -434,6 +444,7 @@ void PageHeap::resized(Unit *unit) {
     Place &place = places_[place_of(unit->start)];
     place.lead = static_cast<std::uint16_t>(lead);
     place.trail = static_cast<std::uint16_t>(trail);
+    place.stale = static_cast<std::uint16_t>(unit->stale_pages);
     if (unit->in_bucket && longest != 0 && bucket_of(longest) == bucket_of(unit->longest)) {
         unit->longest = longest;
         return;
@@ -493,6 +504,7 @@ void PageHeap::discard_unit(Unit *unit) {
     gauges_.resident_free_bytes -= unit->stale_pages * os::kPageBytes;
     unit->stale.clear(0, kPagesInUnit);
     unit->stale_pages = 0;
+    places_[place_of(unit->start)].stale = 0;
 }
 
 std::size_t PageHeap::resident_cap() const {
@@ -501,18 +513,20 @@ std::size_t PageHeap::resident_cap() const {
 }
 
 // Fresh pages were taken. Had we kept what we discarded lately, they need not have been.
-void PageHeap::missed(std::size_t fresh_bytes) {
-    if (discarded_ms_ + kMissMs <= os::coarse_milliseconds()) {
-        discarded_ = 0;
+void PageHeap::missed(std::size_t pages, std::size_t fresh_bytes) {
+    std::size_t &discarded = discarded_[kind_of(pages)];
+    if (discarded == 0) return;
+    if (discarded_ms_ + kDecayMs <= os::coarse_milliseconds()) {
+        discarded = 0;
         return;
     }
     // It would not have been large enough.
-    if (fresh_bytes > discarded_) return;
+    if (fresh_bytes > discarded) return;
     keep_ = resident_cap() + fresh_bytes;
-    discarded_ -= fresh_bytes;
+    discarded -= fresh_bytes;
 }
 
-void PageHeap::decay(bool everything) {
+void PageHeap::decay(std::size_t pages, bool everything) {
     if (gauges_.resident_free_bytes == 0) return;
     const std::size_t cap = resident_cap();
     const std::uint64_t now = os::coarse_milliseconds();
@@ -533,19 +547,19 @@ void PageHeap::decay(bool everything) {
 
     // Down to seven eighths, so that the next free does not come back here at once.
     if (gauges_.resident_free_bytes <= cap) return;
-    if (discarded_ms_ + kMissMs <= now) discarded_ = 0;
+    if (discarded_ms_ + kDecayMs <= now) discarded_[0] = discarded_[1] = 0;
     discarded_ms_ = now;
     for (before = 0; gauges_.resident_free_bytes > cap / 8 * 7 && gauges_.resident_free_bytes != before;) {
         before = gauges_.resident_free_bytes;
         discard_unit(stale_head_);
-        discarded_ += before - gauges_.resident_free_bytes;
+        discarded_[kind_of(pages)] += before - gauges_.resident_free_bytes;
     }
 }
 
 bool PageHeap::discard_all() {
     LockGuard guard(lock_);
     const bool any = gauges_.resident_free_bytes != 0;
-    decay(true);
+    decay(0, true);
     changed();
     return any;
 }

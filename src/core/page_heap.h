@@ -51,8 +51,6 @@ class PageHeap {
     static constexpr unsigned kBuckets = 10;  // by log2 of a unit's longest free run
     static constexpr std::uint64_t kDecayMs = 1000;
     static constexpr std::uint64_t kDecayCheckMs = 100;
-    // How soon after it was discarded memory counts as missed: rarer page faults weigh little.
-    static constexpr std::uint64_t kMissMs = 50;
     // Free memory that stays resident: at least the first; as much as is in use or the second, whichever is more, at
     // most. In between by what was missed (keep_).
     static constexpr std::size_t kLeastKept = std::size_t{2} << 20, kMostKeptOfSmall = std::size_t{96} << 20;
@@ -83,10 +81,10 @@ class PageHeap {
         bool in_bucket, in_stale;
     };
 
-    // A unit's place in the table, with the free pages at both of its ends.
+    // A unit's place in the table, with the free pages at both of its ends, and how many of its pages are stale.
     struct Place {
         Unit *unit;
-        std::uint16_t lead, trail;
+        std::uint16_t lead, trail, stale;
     };
 
     void *new_record(std::size_t bytes);
@@ -118,9 +116,13 @@ class PageHeap {
     void delist_stale(Unit *unit);
 
     void discard_unit(Unit *unit);
-    void decay(bool everything);
+    // Whether what was freed or asked for is large. A buffer that grows by moving frees large blocks, and what is asked
+    // for next is small or still larger: no reason to keep the old ones.
+    static constexpr unsigned kind_of(std::size_t pages) { return pages > kMaxRunPages; }
+    // Called after `pages` came or went.
+    void decay(std::size_t pages, bool everything);
     std::size_t resident_cap() const;
-    void missed(std::size_t fresh_bytes);
+    void missed(std::size_t pages, std::size_t fresh_bytes);
     void changed() {
         if (on_change != nullptr) on_change(gauges_);
     }
@@ -137,9 +139,9 @@ class PageHeap {
     std::uint64_t next_decay_ms_ = 0;
     segment::HeapGauges gauges_ = {};
     // How much free memory is kept resident by experience: more whenever fresh pages are asked for soon after as many
-    // were discarded, less when what was kept has aged. And how much was discarded that may yet be missed.
+    // were discarded, less when what was kept has aged. And how much was discarded lately, by kind_of() what was freed.
     std::size_t keep_ = kLeastKept;
-    std::size_t discarded_ = 0;
+    std::size_t discarded_[2] = {};
     std::uint64_t discarded_ms_ = 0;
 };
 
