@@ -24,7 +24,7 @@ class Relaxed {
 
   private:
     std::atomic<T> value_;
-    static_assert(std::atomic<T>::is_always_lock_free && sizeof(std::atomic<T>) == sizeof(T));
+    static_assert(std::atomic<T>::is_always_lock_free);
 };
 
 }  // namespace hakmem

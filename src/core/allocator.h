@@ -85,6 +85,8 @@ class Allocator {
     static void *reallocate(void *block, std::size_t bytes);
     // Bytes that the program may use; 0 for what is no block.
     static std::size_t usable_bytes(void *block);
+    // The same for a program that asks: what is no live block is reported like a bad free.
+    static std::size_t asked_usable_bytes(void *block);
 
     // Gives back what is free: this thread's cache, every heap's reserve, the page heap's pages. True if there was any.
     static bool trim();
@@ -110,7 +112,10 @@ class Allocator {
         P::after_fork_in_child(cache_.probe);
     }
 
-    static void library_ended() { P::library_ended(); }
+    static void library_ended() {
+        if (cache_.heap != nullptr) check_cached(cache_);
+        P::library_ended();
+    }
 
     // For probes that act on the calling thread from outside a hook.
     static typename P::ThreadState &thread_state() { return cache_.probe; }
@@ -121,6 +126,12 @@ class Allocator {
 
   private:
     using Stack = BlockStack;
+
+    // Blocks from here on move by their pages when they grow: cheaper than a copy, but each leaves the kernel with
+    // more mappings to keep.
+    static constexpr std::size_t kLeastMoved = std::size_t{1} << 20;
+    // What grows beyond this is put where it has most room to go on in place.
+    static constexpr std::size_t kLeastGrowing = std::size_t{64} << 10;
 
     static void push(Cache &cache, void **top, void *block, std::size_t size_class) {
         header_byte::store(block, header_byte::free(size_class));
@@ -135,7 +146,7 @@ class Allocator {
     static WatchPlan plan_for(std::size_t bytes);
     static void *allocate_planned(const WatchPlan &plan, std::size_t bytes, Family family);
     [[gnu::noinline]] static void *allocate_large(std::size_t bytes, std::size_t alignment, Family family,
-                                                  bool *zeroed = nullptr);
+                                                  bool *zeroed = nullptr, bool growing = false);
     [[gnu::noinline, gnu::cold]] static void deallocate_page_aligned(void *block, Giving giving);
     [[gnu::noinline]] static void deallocate_other(void *block, std::uint32_t header, Giving giving);
     [[gnu::noinline]] static void deallocate_rest(void *block, std::uint32_t header, Giving giving);
@@ -150,10 +161,15 @@ class Allocator {
     static void deallocate_watched(void *user, void *block, std::size_t size_class, Giving giving);
     static void deallocate_run(void *block, Span *span, Giving giving);
     static unsigned flush(Cache &cache, std::size_t size_class, unsigned keep);
+    static bool grow_stack(Cache &cache, std::size_t size_class);
     static void set_capacity(Cache &cache, std::size_t size_class, unsigned blocks);
     static void check_free_header(void *block, std::size_t size_class);
+    static void check_cached(Cache &cache);
     static void report_misfits(Cache &cache, std::size_t size_class, const Misfits &misfits);
     static bool genuine(void *block, std::size_t size_class);
+    static bool slot_of_class(void *block, std::size_t size_class);
+    static bool is_live(void *block);
+    static bool report_and_repair(void *block);
     static bool is_watched(void *slot);
     static void *allocate_guarded(std::size_t bytes, std::size_t alignment, const WatchPlan &plan, Family family);
     static void *allocate_aligned_watched(std::size_t alignment, std::size_t bytes, std::size_t whole, Family family);
@@ -225,7 +241,8 @@ bool Allocator<P>::start_thread(Cache &cache) {
     if (heap == nullptr) return false;
     for (unsigned c = 0; c < size_classes::kCount; ++c) {
         heap->shrinking[c] = false;
-        heap->capacity[c] = kFirstCapacity < kMaxCached[c] ? kFirstCapacity : kMaxCached[c];
+        heap->ran_empty[c] = heap->ran_over[c] = false;
+        heap->capacity[c] = kCacheBounds[c].first;
         cache.top[c] = heap->stacks[c].end();
         cache.lowest[c] = cache.floor[c] = heap->stacks[c].end() - heap->capacity[c];
     }
@@ -303,8 +320,8 @@ void *Allocator<P>::allocate_slow(std::size_t bytes, std::size_t size_class, Fam
 template <Probe P>
 bool Allocator<P>::refill(Cache &cache, std::size_t size_class) {
     Heap &heap = *cache.heap;
-    if (heap.capacity[size_class] < kMaxCached[size_class])
-        set_capacity(cache, size_class, 2 * heap.capacity[size_class]);
+    heap.ran_empty[size_class] = true;
+    grow_stack(cache, size_class);
     const unsigned wanted = (heap.capacity[size_class] + 1u) / 2;
     void **end = end_of(cache, size_class);
     unsigned taken = heap.take(size_class, end - wanted, wanted);
@@ -467,9 +484,8 @@ void Allocator<P>::deallocate_small(void *block, std::size_t size_class) {
     const unsigned room = heap.capacity[size_class];
     if (cache.top[size_class] <= end - room) {
         P::slow_path(cache.probe, SlowReason::cache_full);
-        if (room < kMaxCached[size_class] && !heap.shrinking[size_class]) {
-            set_capacity(cache, size_class, 2 * room);
-        } else {
+        heap.ran_over[size_class] = true;
+        if (heap.shrinking[size_class] || !grow_stack(cache, size_class)) {
             heap.shrinking[size_class] = flush(cache, size_class, room / 2) != 0;
             if (heap.shrinking[size_class] && room / 2 >= kShrunkCapacity) {
                 set_capacity(cache, size_class, room / 2);
@@ -480,11 +496,23 @@ void Allocator<P>::deallocate_small(void *block, std::size_t size_class) {
     push(cache, cache.top[size_class], block, size_class);
 }
 
+// A stack that has run empty or over. False if it is as large as it may be.
+template <Probe P>
+bool Allocator<P>::grow_stack(Cache &cache, std::size_t size_class) {
+    Heap &heap = *cache.heap;
+    const bool both = heap.ran_empty[size_class] && heap.ran_over[size_class];
+    const unsigned most = both ? kCacheBounds[size_class].most : kCacheBounds[size_class].one_way;
+    const unsigned now = heap.capacity[size_class];
+    if (now >= most) return false;
+    if (both) heap.ran_empty[size_class] = heap.ran_over[size_class] = false;
+    set_capacity(cache, size_class, 2 * now < most ? 2 * now : most);
+    return true;
+}
+
 template <Probe P>
 void Allocator<P>::set_capacity(Cache &cache, std::size_t size_class, unsigned blocks) {
-    const unsigned most = kMaxCached[size_class];
     Heap &heap = *cache.heap;
-    heap.capacity[size_class] = static_cast<std::uint16_t>(blocks < most ? blocks : most);
+    heap.capacity[size_class] = static_cast<std::uint16_t>(blocks);
     cache.lowest[size_class] = end_of(cache, size_class) - heap.capacity[size_class];
     if (!cache.verifying) cache.floor[size_class] = cache.lowest[size_class];
 }
@@ -525,6 +553,35 @@ void Allocator<P>::report_misfits(Cache &cache, std::size_t size_class, const Mi
             cache.heap->give(facts.size_class, &block, 1, none);
         }
     }
+}
+
+// What has got by on a header byte of another class and has not left the cache yet: before the process ends.
+template <Probe P>
+void Allocator<P>::check_cached(Cache &cache) {
+    for (unsigned c = 0; c < size_classes::kCount; ++c) {
+        void **kept = end_of(cache, c);
+        Misfits misfits;
+        for (void **at = kept; at != cache.top[c];) {
+            void *block = *--at;
+            if (slot_of_class(block, c)) [[likely]]
+                *--kept = block;
+            else if (misfits.count < Misfits::kRoom)
+                misfits.blocks[misfits.count++] = address_of(block);
+        }
+        cache.top[c] = kept;
+        if (misfits.count != 0) [[unlikely]]
+            report_misfits(cache, c, misfits);
+    }
+}
+
+// By the span's own metadata: start of a slot of that class that was handed out once.
+template <Probe P>
+bool Allocator<P>::slot_of_class(void *block, std::size_t size_class) {
+    const PageEntry page = page_map.page_of(address_of(block));
+    if (!page.is_small(size_class)) return false;
+    const Span *span = page.span();
+    const size_classes::SlotPlace place = size_classes::place_of(size_class, address_of(block) - span->first_slot());
+    return place.at_start && place.index < span->carved;
 }
 
 // By the span's own metadata: start of a slot of that class that is in use.
@@ -824,7 +881,8 @@ BlockFacts Allocator<P>::inspect(void *block) {
 // ---- large and aligned blocks ----
 
 template <Probe P>
-void *Allocator<P>::allocate_large(std::size_t bytes, std::size_t alignment, Family family, bool *zeroed) {
+void *Allocator<P>::allocate_large(std::size_t bytes, std::size_t alignment, Family family, bool *zeroed,
+                                   bool growing) {
     Cache &cache = cache_;
     const int saved_errno = errno;
     AfterEnd after{cache, cache.ended};
@@ -849,10 +907,10 @@ void *Allocator<P>::allocate_large(std::size_t bytes, std::size_t alignment, Fam
     const std::size_t whole = align_up(bytes + offset + plan.slack, os::kPageBytes);
     if (whole > PTRDIFF_MAX) return out_of_memory();
 
-    Span *span = page_heap.allocate_run(whole);
+    Span *span = page_heap.allocate_run(whole, growing);
     if (span == nullptr) {
         reclaim();
-        span = page_heap.allocate_run(whole);
+        span = page_heap.allocate_run(whole, growing);
         if (span == nullptr) return out_of_memory();
     }
     const std::uintptr_t user = align_up(span->start + BlockHeader::kBytes, alignment);
@@ -972,6 +1030,56 @@ std::size_t Allocator<P>::usable_bytes(void *block) {
 }
 
 template <Probe P>
+std::size_t Allocator<P>::asked_usable_bytes(void *block) {
+    if (block == nullptr) return 0;
+    if (page_map.page_of(address_of(block) - 1).word != 0) [[likely]] {
+        const std::size_t size_class = header_byte::live_class(header_byte::load(block));
+        if (size_class < size_classes::kCount && slot_of_class(block, size_class))
+            return size_classes::usable_bytes(size_class);
+    }
+    if (is_live(block) || foreign::is_glibc_block(address_of(block))) return usable_bytes(block);
+    KeepErrno keep;
+    Cache &cache = cache_;
+    AfterEnd after{cache, cache.ended};
+    if (cache.heap == nullptr && !start_thread(cache)) return 0;
+    return report_and_repair(block) ? usable_bytes(block) : 0;
+}
+
+// A block of ours whose header says so.
+template <Probe P>
+bool Allocator<P>::is_live(void *block) {
+    const Span *span = page_map.span_of(address_of(block));
+    if (span == nullptr) return false;
+    if (span->kind == SpanKind::guarded)
+        return P::kDiagnostic && !span->freed && address_of(block) == span->start + span->user_offset;
+    if (address_of(block) == span->start) return false;
+    const std::uint8_t header = header_byte::load(block);
+    if (header < header_byte::kLargeFirst)
+        return span->kind == SpanKind::small && slot_of_class(block, span->size_class) &&
+               (header == header_byte::live(span->size_class) || header == header_byte::watched(span->size_class));
+    const Large large = large_header(block);
+    return large.marker == (span->kind == SpanKind::small ? BlockHeader::kAligned : BlockHeader::kRun);
+}
+
+// Of a pointer that is no live block by its header: reported like a bad free. True if it is one after all, whose header
+// was hurt: then it is made good.
+template <Probe P>
+bool Allocator<P>::report_and_repair(void *block) {
+    Cache &cache = cache_;
+    const Finding finding = classify(inspect(block));
+    P::slow_path(cache.probe, SlowReason::header_invalid);
+    P::bad_free(cache.probe, finding);
+    if (finding.outcome != HeaderInvalid::recovered) return false;
+    if (finding.facts.owner == Owner::small)
+        header_byte::store(block, header_byte::live(finding.facts.size_class));
+    else if (finding.facts.owner == Owner::guarded)
+        mark_guarded(block);
+    else
+        BlockHeader::store(block, page_map.span_of(address_of(block))->end() - address_of(block), BlockHeader::kRun);
+    return true;
+}
+
+template <Probe P>
 void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
     if (block == nullptr) return allocate(bytes);
     if (bytes == 0) {
@@ -1010,16 +1118,7 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
             // A bad pointer: reported like a bad free. A block with a hurt header keeps its contents and goes on.
             Cache &cache = cache_;
             if (cache.heap == nullptr && !start_thread(cache)) return out_of_memory();
-            const Finding finding = classify(inspect(block));
-            P::slow_path(cache.probe, SlowReason::header_invalid);
-            P::bad_free(cache.probe, finding);
-            if (finding.outcome != HeaderInvalid::recovered) return out_of_memory();
-            if (finding.facts.owner == Owner::small)
-                header_byte::store(block, header_byte::live(finding.facts.size_class));
-            else if (finding.facts.owner == Owner::guarded)
-                mark_guarded(block);
-            else
-                BlockHeader::store(block, span->end() - address_of(block), BlockHeader::kRun);
+            if (!report_and_repair(block)) return out_of_memory();
             usable = usable_bytes(block);
         }
     }
@@ -1036,7 +1135,8 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
     if (bytes <= usable && bytes >= usable / 2) return block;
     // What has grown will grow again: leave room, which costs no memory until it is touched.
     const std::size_t roomy = bytes > usable && usable > size_classes::kMaxSmall ? bytes + bytes / 8 : bytes;
-    if (span != nullptr && span->kind != SpanKind::small && bytes > size_classes::kMaxSmall) {
+    const bool outgrows = usable < kLeastGrowing && bytes >= kLeastGrowing;
+    if (!outgrows && span != nullptr && span->kind != SpanKind::small && bytes > size_classes::kMaxSmall) {
         const std::size_t whole = align_up(roomy + span->user_offset, os::kPageBytes);
         const std::size_t before = span->bytes;
         bool resized = whole == before;
@@ -1059,15 +1159,20 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
         }
     }
 
-    void *moved = allocate(roomy);
+    const bool growing = bytes > usable && bytes >= kLeastGrowing;
+    void *moved = growing ? allocate_large(roomy, BlockHeader::kBytes, Family::malloc, nullptr, true) : allocate(roomy);
     if (moved == nullptr && roomy != bytes) moved = allocate(bytes);
     if (moved == nullptr) return bytes <= usable ? block : nullptr;  // to shrink can't fail
     const std::size_t kept = usable < bytes ? usable : bytes;
-    Span *target = span != nullptr && span->kind == SpanKind::mapping ? page_map.span_of(address_of(moved)) : nullptr;
-    // Whole pages change hands without a copy where both blocks start alike; their old headers travel along.
-    if (target != nullptr && target->kind == SpanKind::mapping && target->user_offset == span->user_offset &&
-        target->bytes >= span->bytes &&
+    Span *target = span != nullptr && span->kind != SpanKind::small && span->bytes >= kLeastMoved
+                       ? page_map.span_of(address_of(moved))
+                       : nullptr;
+    // Whole pages change hands without a copy where both blocks start alike and the new one would fault in anyway;
+    // their old headers travel along.
+    if (target != nullptr && target->kind != SpanKind::guarded && target->zeroed &&
+        target->user_offset == span->user_offset && target->bytes >= span->bytes &&
         os::move_pages(pointer_to(span->start), pointer_to(target->start), span->bytes)) {
+        span->emptied = true;
         BlockHeader::store(moved, target->end() - address_of(moved), BlockHeader::kRun);
         BlockHeader::store(block, span->end() - address_of(block), BlockHeader::kRun);
     } else {

@@ -32,6 +32,7 @@ struct Span {
     Relaxed<std::uint8_t> size_class;    // small
     bool in_partial;                     // small: in its heap's list of spans with room
     bool zeroed;                         // run: pages have never been written since the OS gave them
+    bool emptied;                        // run: all pages but the first have been moved elsewhere
     Relaxed<bool> watched;               // run, mapping: its block is watched; small: some slots have notes
     Relaxed<bool> freed;                 // guarded: the program has freed it
     Relaxed<std::uint32_t> user_offset;  // run, mapping, guarded: from start to the block's user memory
@@ -39,6 +40,7 @@ struct Span {
     Relaxed<std::uint32_t> carved;       // small: slots [0, carved) have been handed out before and carry a header
     Relaxed<std::uint32_t> free_count;   // small: bits set in free_bits()
     std::uint32_t words;                 // small: words in each bitmap
+    std::uint32_t fresh_pages;           // at the end of it, that had never been written when it was cut
     std::atomic<std::uint64_t> *remote_bits;
 
     std::atomic<Heap *> owner;
