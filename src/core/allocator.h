@@ -1102,6 +1102,10 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
             return move_block(block, usable_bytes(block), bytes);
         } else if (header >= header_byte::kLargeFirst && span->kind != SpanKind::guarded) {
             const Large large = large_header(block);
+            // What the probe knows of a watched slot has to follow its size.
+            if (P::kDiagnostic && large.marker == BlockHeader::kAligned &&
+                is_watched(static_cast<char *>(block) - large.value))
+                return move_block(block, usable_bytes(block), bytes);
             if (large.marker == BlockHeader::kAligned ||
                 (large.marker == BlockHeader::kRun && span->kind != SpanKind::small))
                 usable = usable_bytes(block);
