@@ -7,6 +7,7 @@ import sys
 import time
 
 import harness
+from harness import SOURCE
 
 FOLDER = harness.BUILD / "tests" / "fuzz"
 SECONDS = float(os.environ.get("HAKMEM_FUZZ_SECONDS", "0"))
@@ -63,7 +64,8 @@ class LibFuzzer(harness.HakmemTest):
             if not (FOLDER / name).exists():
                 self.skipTest("not installed: clang-14, libclang-rt-14-dev")
             corpus = self.new_directory()
-            for i, seed in enumerate(seeds):
+            known = SOURCE / "tests" / "fuzz" / "corpus" / name  # what once was found
+            for i, seed in enumerate([*seeds, *(file.read_bytes() for file in sorted(known.glob("*")))]):
                 (corpus / str(i)).write_bytes(seed)
             kept = os.environ.get("HAKMEM_FUZZ_CORPUS")
             folders = [corpus]

@@ -1162,6 +1162,14 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
     const bool growing = bytes > usable && bytes >= kLeastGrowing;
     void *moved = growing ? allocate_large(roomy, BlockHeader::kBytes, Family::malloc, nullptr, true) : allocate(roomy);
     if (moved == nullptr && roomy != bytes) moved = allocate(bytes);
+    if constexpr (P::kDiagnostic) {
+        // Where the probe minds the size, as the level has risen since the block was had, it is to know the right one.
+        Span *fresh = moved != nullptr && roomy != bytes ? page_map.span_of(address_of(moved)) : nullptr;
+        if (fresh != nullptr && fresh->watched && !P::may_resize(watched_large(fresh))) {
+            deallocate(moved);
+            moved = allocate(bytes);
+        }
+    }
     if (moved == nullptr) return bytes <= usable ? block : nullptr;  // to shrink can't fail
     const std::size_t kept = usable < bytes ? usable : bytes;
     Span *target = span != nullptr && span->kind != SpanKind::small && span->bytes >= kLeastMoved

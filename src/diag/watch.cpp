@@ -146,7 +146,7 @@ inline StackId Watcher::stack_here(CounterShard &shard) { return backtrace::unde
 
 // The stack of whoever called the library.
 [[gnu::noinline]] StackId Watcher::capture(CounterShard &shard) {
-    const auto frame = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+    [[maybe_unused]] const auto frame = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
     ++stacks_taken_;
     if (stacks_taken_ % kManyStacks == 0 && !watches_all_ && !hunt.on()) {
         const std::uint64_t now = os::coarse_milliseconds();

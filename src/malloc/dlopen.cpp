@@ -25,6 +25,7 @@ extern "C" {
 
 // The loader looks into the RUNPATH and the namespace of whoever called it, and knows that by the return address: so
 // this jumps, whatever the compiler's settings.
+#if defined(__x86_64__)
 static_assert(RTLD_DEEPBIND == 8);
 [[gnu::naked, gnu::visibility("default")]] void *dlopen(const char *, int) {
     asm("endbr64\n\t"
@@ -38,5 +39,11 @@ static_assert(RTLD_DEEPBIND == 8);
         "andl $~8, %esi\n\t"
         "jmp *%rax");
 }
+#else
+// No naked functions there: optimized, the call in the last place is a jump as well.
+[[gnu::visibility("default")]] void *dlopen(const char *file, int mode) {
+    return hakmem_next_dlopen()(file, mode & ~RTLD_DEEPBIND);
+}
+#endif
 
 }  // extern "C"
