@@ -91,7 +91,10 @@ class CatalogueTest(harness.HakmemTest):
 
 
 class Levels(CatalogueTest):
-    """on_error=continue: exactly one incident of the right kind, and the program ends with its right output."""
+    """on_error=continue: exactly one incident of the right kind, and the program ends with its right output.
+
+    With --fail-on-incident, whose status tells a script without reading anything.
+    """
 
     def check_level(self, level):
         if level not in AVAILABLE:
@@ -100,10 +103,11 @@ class Levels(CatalogueTest):
         self.for_each(cases, lambda case: self.check_case(case, level))
 
     def check_case(self, case, level):
-        result = self.hakmem_run(command(case), level=level, options=dict(part.split("=") for part in case.options))
+        result = self.hakmem_run(command(case), "--fail-on-incident", level=level,
+                                 options=dict(part.split("=") for part in case.options))
         self.assertNotEqual(result.status, 77, result)
         if not case.dies:
-            self.assertEqual((result.status, result.out), (0, case.output), result.err)
+            self.assertEqual((result.status, result.out), (86, case.output), result.err)
         incidents = self.incidents(result.store)
         also = case.guard_also if level == "guard" else ()
         expected = [incident for incident in incidents if incident["kind"] not in also]
@@ -133,7 +137,7 @@ class Correct(CatalogueTest):
         self.for_each(CORRECT, lambda case: self.check_case(case, level))
 
     def check_case(self, case, level):
-        result = self.hakmem_run(command(case), level=level)
+        result = self.hakmem_run(command(case), "--fail-on-incident", level=level)
         self.assertEqual((result.status, result.out), (0, case.output), result.err)
         self.assertNotIn("incident", result.err)
         self.assertEqual(self.incidents(result.store), [])

@@ -22,7 +22,10 @@ class Detection(unittest.TestCase):
             run = compare("--only", "^(production|count|guard|glibc)$", "--json", kept, "--cases",
                           r"^(double_free\.immediate\.24|guard\.redzone_nul\.100|tricky\.free_null)$")
             self.assertEqual(run.returncode, 0, run.stderr)
-            self.assertEqual(set(json.loads(kept.read_text())), {"production", "count", "guard", "glibc"})
+            self.assertEqual(set(json.loads(kept.read_text())["tricky.free_null"]), {"production", "count", "guard", "glibc"})
+            # One tool anew, the others' columns stay.
+            again = compare("--only", "^guard$", "--json", kept, "--cases", "^guard.redzone_nul.100$")
+            self.assertIn("| what the program did | of | production | count | guard | glibc |\n", again.stdout)
         for line in ("| what the program did | of | production | count | guard | glibc |",
                      "| freed twice | 1 | 1 | 1 | 1 | 1 |",
                      "| **all of these bugs** | 2 | 1 | 1 | 2 | 1 |",

@@ -1,8 +1,10 @@
 """Under load: no block is ever hurt, at any level, while levels change and audits run; and both take effect at once.
 
-HAKMEM_STRESS_SECONDS sets how long each load runs (default 3; 60 for a thorough run).
+HAKMEM_STRESS_SECONDS sets how long each load runs (default 3; 60 for a thorough run, which also makes all 1,000 switches
+of the level and audits at every instruction: HAKMEM_STRESS_SECONDS=60 tests/live_test.py Control Windows).
 """
 
+import concurrent.futures
 import os
 import pathlib
 import random
@@ -143,6 +145,63 @@ class Control(unittest.TestCase):
                 self.assertGreater(headers, 3)
                 self.assertIsNone(watched.process.poll(), "the program has died")
                 self.assertEqual(watched.incidents(), [], level)
+
+
+class Windows(unittest.TestCase):
+    """An audit behind every single instruction of what makes, frees and moves a block: none is ever taken for corrupt.
+
+    A thread that is preempted stands at any of them for as long as it likes, so an alarm at one would come true some day.
+    """
+
+    PROGRAM = harness.BUILD / "tests" / "programs" / "single_step"
+    OPERATIONS = ("small", "middle", "run", "mapping", "aligned", "page_aligned", "aligned_run", "far_aligned", "grown",
+                  "grown_run", "shrunk_run", "zeroed", "new", "held")
+    THOROUGH = SECONDS >= 60
+
+    def check(self, operations, level, every=1, what=None, **options):
+        def one(operation):
+            with tempfile.TemporaryDirectory(prefix="hakmem-step.") as folder:
+                text = harness.option_string({"level": level, "runtime_dir": folder, **options})
+                last = [what.format(hakmem=harness.COMMAND, folder=folder)] if what else []
+                run = subprocess.run([self.PROGRAM, harness.LIBRARIES["diag"], operation, str(every), *last],
+                                     env=harness.clean_environment(pathlib.Path(folder), HAKMEM_OPTIONS=text),
+                                     capture_output=True, text=True, timeout=harness.TIMEOUT)
+            self.assertEqual(run.returncode, 0, f"{operation}: {run.stdout}{run.stderr}")
+            self.assertRegex(run.stdout, "^[0-9]+ steps, [1-9][0-9]* audits, no false alarm$")
+
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(one, operations))
+
+    def test_guard(self):
+        self.check(self.OPERATIONS, "guard", guard_sample=0)
+
+    def test_guard_pages(self):
+        self.check(self.OPERATIONS if self.THOROUGH else ("aligned", "run", "grown"), "guard", guard_sample=1)
+
+    def test_without_quarantine(self):
+        self.check(self.OPERATIONS if self.THOROUGH else ("aligned", "grown_run"), "guard", guard_sample=0,
+                   quarantine_bytes=0)
+
+    def test_samples(self):
+        self.check(self.OPERATIONS, "trace", 1 if self.THOROUGH else 5, sample_bytes=1)
+
+    def test_counters(self):
+        self.check(self.OPERATIONS, "count", 1 if self.THOROUGH else 5)
+
+    def test_level_switches(self):
+        for before, after in (("count", "guard"), ("guard", "count"), ("trace", "verify")):
+            self.check(("held",), before, 1 if self.THOROUGH else 7, "'{hakmem}' set $PID level=" + after +
+                       " --runtime-dir '{folder}' 2>/dev/null", guard_sample=0, sample_bytes=1)
+
+    def test_a_child_forked_there(self):
+        """The stopped thread never goes on in it, and the child allocates, frees and audits all the same."""
+        for level in ("count", "guard"):
+            self.check(self.OPERATIONS, level, 10 if self.THOROUGH else 200, "fork", guard_sample=0)
+
+    @unittest.skipUnless(THOROUGH, "HAKMEM_STRESS_SECONDS=60")
+    def test_spans_that_come_and_go(self):
+        for level in harness.LEVELS:
+            self.check(("many",), level, 3, guard_sample=0)
 
 
 class RaisedLevel(harness.HakmemTest):

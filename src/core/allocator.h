@@ -85,6 +85,8 @@ class Allocator {
     static void *reallocate(void *block, std::size_t bytes);
     // Bytes that the program may use; 0 for what is no block.
     static std::size_t usable_bytes(void *block);
+    // The same for a program that asks: what is no live block is reported like a bad free.
+    static std::size_t asked_usable_bytes(void *block);
 
     // Gives back what is free: this thread's cache, every heap's reserve, the page heap's pages. True if there was any.
     static bool trim();
@@ -110,7 +112,10 @@ class Allocator {
         P::after_fork_in_child(cache_.probe);
     }
 
-    static void library_ended() { P::library_ended(); }
+    static void library_ended() {
+        if (cache_.heap != nullptr) check_cached(cache_);
+        P::library_ended();
+    }
 
     // For probes that act on the calling thread from outside a hook.
     static typename P::ThreadState &thread_state() { return cache_.probe; }
@@ -159,8 +164,12 @@ class Allocator {
     static bool grow_stack(Cache &cache, std::size_t size_class);
     static void set_capacity(Cache &cache, std::size_t size_class, unsigned blocks);
     static void check_free_header(void *block, std::size_t size_class);
+    static void check_cached(Cache &cache);
     static void report_misfits(Cache &cache, std::size_t size_class, const Misfits &misfits);
     static bool genuine(void *block, std::size_t size_class);
+    static bool slot_of_class(void *block, std::size_t size_class);
+    static bool is_live(void *block);
+    static bool report_and_repair(void *block);
     static bool is_watched(void *slot);
     static void *allocate_guarded(std::size_t bytes, std::size_t alignment, const WatchPlan &plan, Family family);
     static void *allocate_aligned_watched(std::size_t alignment, std::size_t bytes, std::size_t whole, Family family);
@@ -544,6 +553,35 @@ void Allocator<P>::report_misfits(Cache &cache, std::size_t size_class, const Mi
             cache.heap->give(facts.size_class, &block, 1, none);
         }
     }
+}
+
+// What has got by on a header byte of another class and has not left the cache yet: before the process ends.
+template <Probe P>
+void Allocator<P>::check_cached(Cache &cache) {
+    for (unsigned c = 0; c < size_classes::kCount; ++c) {
+        void **kept = end_of(cache, c);
+        Misfits misfits;
+        for (void **at = kept; at != cache.top[c];) {
+            void *block = *--at;
+            if (slot_of_class(block, c)) [[likely]]
+                *--kept = block;
+            else if (misfits.count < Misfits::kRoom)
+                misfits.blocks[misfits.count++] = address_of(block);
+        }
+        cache.top[c] = kept;
+        if (misfits.count != 0) [[unlikely]]
+            report_misfits(cache, c, misfits);
+    }
+}
+
+// By the span's own metadata: start of a slot of that class that was handed out once.
+template <Probe P>
+bool Allocator<P>::slot_of_class(void *block, std::size_t size_class) {
+    const PageEntry page = page_map.page_of(address_of(block));
+    if (!page.is_small(size_class)) return false;
+    const Span *span = page.span();
+    const size_classes::SlotPlace place = size_classes::place_of(size_class, address_of(block) - span->first_slot());
+    return place.at_start && place.index < span->carved;
 }
 
 // By the span's own metadata: start of a slot of that class that is in use.
@@ -992,6 +1030,56 @@ std::size_t Allocator<P>::usable_bytes(void *block) {
 }
 
 template <Probe P>
+std::size_t Allocator<P>::asked_usable_bytes(void *block) {
+    if (block == nullptr) return 0;
+    if (page_map.page_of(address_of(block) - 1).word != 0) [[likely]] {
+        const std::size_t size_class = header_byte::live_class(header_byte::load(block));
+        if (size_class < size_classes::kCount && slot_of_class(block, size_class))
+            return size_classes::usable_bytes(size_class);
+    }
+    if (is_live(block) || foreign::is_glibc_block(address_of(block))) return usable_bytes(block);
+    KeepErrno keep;
+    Cache &cache = cache_;
+    AfterEnd after{cache, cache.ended};
+    if (cache.heap == nullptr && !start_thread(cache)) return 0;
+    return report_and_repair(block) ? usable_bytes(block) : 0;
+}
+
+// A block of ours whose header says so.
+template <Probe P>
+bool Allocator<P>::is_live(void *block) {
+    const Span *span = page_map.span_of(address_of(block));
+    if (span == nullptr) return false;
+    if (span->kind == SpanKind::guarded)
+        return P::kDiagnostic && !span->freed && address_of(block) == span->start + span->user_offset;
+    if (address_of(block) == span->start) return false;
+    const std::uint8_t header = header_byte::load(block);
+    if (header < header_byte::kLargeFirst)
+        return span->kind == SpanKind::small && slot_of_class(block, span->size_class) &&
+               (header == header_byte::live(span->size_class) || header == header_byte::watched(span->size_class));
+    const Large large = large_header(block);
+    return large.marker == (span->kind == SpanKind::small ? BlockHeader::kAligned : BlockHeader::kRun);
+}
+
+// Of a pointer that is no live block by its header: reported like a bad free. True if it is one after all, whose header
+// was hurt: then it is made good.
+template <Probe P>
+bool Allocator<P>::report_and_repair(void *block) {
+    Cache &cache = cache_;
+    const Finding finding = classify(inspect(block));
+    P::slow_path(cache.probe, SlowReason::header_invalid);
+    P::bad_free(cache.probe, finding);
+    if (finding.outcome != HeaderInvalid::recovered) return false;
+    if (finding.facts.owner == Owner::small)
+        header_byte::store(block, header_byte::live(finding.facts.size_class));
+    else if (finding.facts.owner == Owner::guarded)
+        mark_guarded(block);
+    else
+        BlockHeader::store(block, page_map.span_of(address_of(block))->end() - address_of(block), BlockHeader::kRun);
+    return true;
+}
+
+template <Probe P>
 void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
     if (block == nullptr) return allocate(bytes);
     if (bytes == 0) {
@@ -1014,6 +1102,10 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
             return move_block(block, usable_bytes(block), bytes);
         } else if (header >= header_byte::kLargeFirst && span->kind != SpanKind::guarded) {
             const Large large = large_header(block);
+            // What the probe knows of a watched slot has to follow its size.
+            if (P::kDiagnostic && large.marker == BlockHeader::kAligned &&
+                is_watched(static_cast<char *>(block) - large.value))
+                return move_block(block, usable_bytes(block), bytes);
             if (large.marker == BlockHeader::kAligned ||
                 (large.marker == BlockHeader::kRun && span->kind != SpanKind::small))
                 usable = usable_bytes(block);
@@ -1026,16 +1118,7 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
             // A bad pointer: reported like a bad free. A block with a hurt header keeps its contents and goes on.
             Cache &cache = cache_;
             if (cache.heap == nullptr && !start_thread(cache)) return out_of_memory();
-            const Finding finding = classify(inspect(block));
-            P::slow_path(cache.probe, SlowReason::header_invalid);
-            P::bad_free(cache.probe, finding);
-            if (finding.outcome != HeaderInvalid::recovered) return out_of_memory();
-            if (finding.facts.owner == Owner::small)
-                header_byte::store(block, header_byte::live(finding.facts.size_class));
-            else if (finding.facts.owner == Owner::guarded)
-                mark_guarded(block);
-            else
-                BlockHeader::store(block, span->end() - address_of(block), BlockHeader::kRun);
+            if (!report_and_repair(block)) return out_of_memory();
             usable = usable_bytes(block);
         }
     }

@@ -141,7 +141,7 @@ unsigned Heap::give(unsigned size_class, void *const *blocks, unsigned count, Mi
         if (span->owner.load(std::memory_order_relaxed) == this) [[likely]] {
             if ((span->free_bits()[word] & mask) != 0) continue;  // free twice behind a repaired header: keep one
             span->free_bits()[word] |= mask;
-            ++span->free_count;
+            span->free_count += 1;
             let_go += after_gain(span);
         } else {
             if (span != remote_span || word != remote_word) {

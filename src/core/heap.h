@@ -37,7 +37,7 @@ struct alignas(kStackBytes) BlockStack {
 struct CacheBounds {
     std::uint16_t first, one_way, most;
 };
-inline constexpr auto kCacheBounds = [] {
+inline constexpr auto kCacheBounds = []() {
     constexpr auto bound = [](std::size_t bytes, std::size_t slot, std::size_t least) {
         const std::size_t blocks = bytes / slot < least ? least : bytes / slot;
         return static_cast<std::uint16_t>(blocks > kStackRoom ? kStackRoom : blocks);

@@ -71,7 +71,7 @@ Span *PageHeap::new_span(SpanKind kind, unsigned bitmap_words) {
     span->size_class = 0;
     span->in_partial = false;
     span->zeroed = span->watched = span->emptied = false;
-    span->note = {};
+    span->note.clear();
     span->user_offset = 0;
     span->slots = span->carved = span->free_count = span->fresh_pages = 0;
     span->words = bitmap_words;

@@ -4,6 +4,16 @@ namespace hakmem {
 
 constinit PageMap page_map;
 
+namespace {
+
+void raise(std::atomic<std::uintptr_t> &value, std::uintptr_t least) {
+    std::uintptr_t found = value.load(std::memory_order_relaxed);
+    while (found < least && !value.compare_exchange_weak(found, least, std::memory_order_release)) {
+    }
+}
+
+}  // namespace
+
 bool PageMap::reserve(std::uintptr_t start, std::size_t units) {
     if ((start + units * kUnitBytes - 1) >> kAddressBits != 0) return false;
     for (std::size_t i = 0; i < units; ++i) {
@@ -13,6 +23,9 @@ bool PageMap::reserve(std::uintptr_t start, std::size_t units) {
         if (leaf == nullptr) return false;
         slot.store(leaf, std::memory_order_release);
     }
+    const std::uintptr_t first = start >> kUnitShift;
+    raise(before_begin_, ~first);
+    raise(end_, first + units);
     return true;
 }
 

@@ -42,13 +42,15 @@ class PageMap {
     // visit(Entry) for every unit that is ours, by address, until it returns false; false if it did.
     template <class Visit>
     bool for_each_entry(Visit visit) const {
-        for (const auto &slot : root_) {
-            const Leaf *leaf = slot.load(std::memory_order_acquire);
-            if (leaf == nullptr) continue;
-            for (const auto &word : leaf->entries) {
-                const Entry entry{word.load(std::memory_order_acquire)};
-                if (entry.ours() && !visit(entry)) return false;
+        const std::uintptr_t end = end_.load(std::memory_order_acquire);
+        for (std::uintptr_t unit = ~before_begin_.load(std::memory_order_acquire); unit < end; ++unit) {
+            const Leaf *leaf = root_[unit / kLeafEntries].load(std::memory_order_acquire);
+            if (leaf == nullptr) {
+                unit |= kLeafEntries - 1;
+                continue;
             }
+            const Entry entry{leaf->entries[unit % kLeafEntries].load(std::memory_order_acquire)};
+            if (entry.ours() && !visit(entry)) return false;
         }
         return true;
     }
@@ -78,6 +80,9 @@ class PageMap {
     };
 
     std::atomic<Leaf *> root_[std::size_t{1} << (kAddressBits - kLeafShift)];
+    // Units that were ever ours lie between these, so that a sweep touches no more of the map than it has to. The first
+    // is kept as its complement, which like the other only rises from zero.
+    std::atomic<std::uintptr_t> before_begin_{0}, end_{0};
 };
 
 // What a region knows of one page: its span, and that one's size class, which a check of every free asks for.

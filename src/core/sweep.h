@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "core/fault.h"
+#include "core/header_byte.h"
 #include "core/page_map.h"
 #include "core/span.h"
 
@@ -36,5 +38,49 @@ bool sweep_spans(Visit visit) {
         return true;
     });
 }
+
+// Headers of a small span: one before each slot that was cut, and one behind the last.
+inline std::uint32_t headers_of(const Span &span) {
+    const std::uint32_t carved = span.carved;
+    return carved != 0 ? carved + 1 : 0;
+}
+
+inline bool is_header_of(std::uint8_t header, std::uint8_t size_class) {
+    return header == header_byte::live(size_class) || header == header_byte::free(size_class) ||
+           header == header_byte::watched(size_class);
+}
+
+// Of a run or a mapping that was handed out. True as well if it is gone.
+bool large_header_holds(const Span &span);
+
+void pause_between_looks();
+
+// What another thread is in the middle of changing looks wrong for a moment. What stays wrong this often, with a pause
+// in between, is wrong.
+template <class IsWrong>
+bool stays_wrong(IsWrong is_wrong) {
+    constexpr unsigned kLooks = 12;
+    for (unsigned look = 0; look < kLooks; ++look) {
+        pause_between_looks();
+        if (!is_wrong()) return false;
+    }
+    return true;
+}
+
+// False if the header `found` before the `index`th slot of a small span is another by now, or the span is gone: nothing
+// is wrong then.
+inline bool is_still_found(const Span &span, std::uintptr_t start, std::uint32_t index, std::uint8_t size_class,
+                           std::uint8_t found) {
+    return still_there(&span, start) && span.kind == SpanKind::small && span.size_class == size_class &&
+           index < headers_of(span) && header_byte::load(pointer_to(span.slot(index))) == found;
+}
+
+// The findings about headers that nobody's free has tripped over, with the header to repair them by.
+Finding overwritten_small(const Span &span, std::uint32_t index, std::uint8_t found);
+Finding overwritten_large(const Span &span);
+
+// A last look for a process without a diagnostic layer: the first header of a slot or a run that stays wrong. No system
+// call where all are right. Stops after `most_ns` nanoseconds. True if there was one.
+bool find_overwritten(std::uint64_t most_ns, Finding &finding);
 
 }  // namespace hakmem

@@ -1,7 +1,6 @@
 #include "diag/audit.h"
 
 #include <sched.h>
-#include <time.h>
 
 #include <atomic>
 
@@ -23,17 +22,9 @@ namespace {
 
 using segment::CounterShard;
 
-// What stays wrong this often, with a pause in between, is wrong.
-constexpr unsigned kLooks = 12;
-
 // One at a time, and never two within a signal handler.
 constinit std::atomic<bool> running{false};
 constinit std::atomic<std::uint64_t> last_ms{0};
-
-void pause_shortly() {
-    const timespec nap{0, 500'000};
-    nanosleep(&nap, nullptr);
-}
 
 class Sweep {
   public:
@@ -64,17 +55,6 @@ class Sweep {
         return os::monotonic_ns() <= deadline_ns_;
     }
 
-    static bool is_valid(std::uint8_t header, std::uint8_t size_class) {
-        return header == header_byte::live(size_class) || header == header_byte::free(size_class) ||
-               header == header_byte::watched(size_class);
-    }
-
-    // One stands behind the last slot that was cut.
-    static std::uint32_t headers_of(const Span &span) {
-        const std::uint32_t carved = span.carved;
-        return carved != 0 ? carved + 1 : 0;
-    }
-
     void visit_small(Span &span, std::uintptr_t start) {
         const std::uint8_t size_class = span.size_class;
         const std::uint32_t carved = span.carved;
@@ -85,45 +65,22 @@ class Sweep {
         std::uintptr_t block = start + size_classes::kFirstSlot;
         for (std::uint32_t i = 0; i < headers; ++i, block += step) {
             const std::uint8_t header = header_byte::load(pointer_to(block));
-            if (!is_valid(header, size_class)) [[unlikely]]
-                look_again(span, start, i, block, header);
+            if (!is_header_of(header, size_class)) [[unlikely]]
+                look_again(span, start, i, size_class, header);
             else if (noted && i < carved)
                 visit_slots_note(span, i, block);
         }
     }
 
-    void look_again(Span &span, std::uintptr_t start, std::uint32_t index, std::uintptr_t block, std::uint8_t header) {
-        const std::uint8_t size_class = span.size_class;
-        for (unsigned look = 0; look < kLooks; ++look) {
-            pause_shortly();
-            if (!still_there(&span, start) || span.kind != SpanKind::small || span.size_class != size_class ||
-                index >= headers_of(span) || header_byte::load(pointer_to(block)) != header)
-                return;
-        }
-        const bool is_slot = index < span.carved;
-        const bool free = is_slot && (span.marked_free(index) || in_a_cache(block, size_class));
-        Finding finding;
-        finding.kind = Kind::header_overwritten;
-        finding.outcome = HeaderInvalid::recovered;
+    void look_again(Span &span, std::uintptr_t start, std::uint32_t index, std::uint8_t size_class,
+                    std::uint8_t found) {
+        if (!stays_wrong([&] { return is_still_found(span, start, index, size_class, found); })) return;
+        Finding finding = overwritten_small(span, index, found);
         BlockFacts &facts = finding.facts;
-        facts.address = facts.block = block;
-        facts.owner = Owner::small;
-        facts.at_start = true;
-        facts.state = !is_slot ? SlotState::never_used : free ? SlotState::free_slot : SlotState::in_use;
-        facts.header_known = true;
-        facts.header_found = header;
-        facts.header_expected = free || !is_slot ? header_byte::free(size_class) : header_byte::live(size_class);
-        facts.slot_bytes = span.slot_bytes();
-        facts.size_class = size_class;
-        facts.mapped = true;
-        if (index > 0) {
-            facts.left_block = span.slot(index - 1);
-            facts.left_state = slot_state(span, index - 1);
-        }
         Evidence evidence = evidence_of(facts);
         evidence.found_later = true;
         // Made good right behind the last look: later, the memory may be somebody else's.
-        if (!header_byte::replace(pointer_to(block), header, facts.header_expected)) return;
+        if (!header_byte::replace(pointer_to(facts.block), found, facts.header_expected)) return;
         ++result_.corrupt;
         record_incident(shard_, finding, evidence);
     }
@@ -137,10 +94,7 @@ class Sweep {
     // goes on: so each look starts anew, and nothing is written.
     void visit_note(std::uintptr_t block, Watched watched) {
         if (Watcher::looks_well(watched)) return;
-        for (unsigned look = 0; look < kLooks; ++look) {
-            pause_shortly();
-            if (!looks_bad(block, watched)) return;
-        }
+        if (!stays_wrong([&] { return looks_bad(block, watched); })) return;
         if (Watcher::report_found(shard_, watched)) ++result_.corrupt;
     }
 
@@ -151,25 +105,13 @@ class Sweep {
     void visit_large(Span &span, std::uintptr_t start) {
         if (span.user_offset == 0) return;  // not handed out yet
         ++result_.headers;
-        if (header_holds(span)) {
+        if (large_header_holds(span)) {
             if (span.watched) visit_note(span.start + span.user_offset, watched_large(&span));
             return;
         }
-        for (unsigned look = 0; look < kLooks; ++look) {
-            pause_shortly();
-            if (!still_there(&span, start) || header_holds(span)) return;
-        }
-        Finding finding;
-        finding.kind = Kind::large_header_corrupt;
+        if (!stays_wrong([&] { return still_there(&span, start) && !large_header_holds(span); })) return;
+        Finding finding = overwritten_large(span);
         BlockFacts &facts = finding.facts;
-        facts.address = facts.block = start + span.user_offset;
-        facts.owner = Owner::large;
-        facts.at_start = true;
-        facts.state = SlotState::in_use;
-        facts.header_known = os::safe_read(facts.address - 1, &facts.header_found, 1);
-        facts.header_expected = BlockHeader::kRun;
-        facts.slot_bytes = span.bytes;
-        facts.mapped = true;
         Evidence evidence = evidence_of(facts);
         evidence.found_later = true;
         if (!still_there(&span, start)) return;
@@ -184,10 +126,7 @@ class Sweep {
         ++result_.headers;
         std::uint8_t found = 0;
         if (!guarded_header_hurt(span, found)) return visit_note(span.start + span.user_offset, watched_large(&span));
-        for (unsigned look = 0; look < kLooks; ++look) {
-            pause_shortly();
-            if (!still_there(&span, start) || !guarded_header_hurt(span, found)) return;
-        }
+        if (!stays_wrong([&] { return still_there(&span, start) && guarded_header_hurt(span, found); })) return;
         BlockFacts facts;
         facts.address = facts.block = start + span.user_offset;
         facts.owner = Owner::guarded;
@@ -209,15 +148,6 @@ class Sweep {
         const std::uintptr_t block = span.start + span.user_offset;
         return (block & (os::kPageBytes - 1)) != 0 && os::safe_read(block - 1, &found, 1) &&
                found != BlockHeader::kGuarded;
-    }
-
-    static bool header_holds(const Span &span) {
-        const std::uintptr_t block = span.start + span.user_offset;
-        BlockHeader header;
-        // A mapping may be unmapped at any moment.
-        if (!os::safe_read(block - BlockHeader::kBytes, &header, sizeof header)) return true;
-        return header.valid_for(pointer_to(block)) &&
-               (header.marker == BlockHeader::kRun || header.marker == BlockHeader::kFreedRun);
     }
 
     CounterShard &shard_;

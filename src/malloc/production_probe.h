@@ -1,4 +1,5 @@
-// The production policy: nothing is counted, nothing is recorded. Only a bad free leaves one line on stderr.
+// The production policy: nothing is counted, nothing is recorded. Only the first bug that shows leaves one line on
+// stderr: at a bad free, or at exit, in a last look at headers that nobody's free has tripped over.
 #pragma once
 
 #include "core/probe.h"
@@ -21,7 +22,7 @@ struct ProductionProbe {
     // Says on stderr what it saw, once a process.
     static void bad_free(ThreadState &, const Finding &finding);
     static void library_started(const SlotBytes &, ReleaseKept) {}
-    static void library_ended() {}
+    static void library_ended();
     static void thread_started(ThreadState &) {}
     static void thread_ending(ThreadState &) {}
     static void thread_ended(ThreadState &) {}

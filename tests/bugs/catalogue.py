@@ -16,6 +16,7 @@ class Case:
     size: int | None = None
     thread: bool = False  # the bug is made in a second thread while the first allocates
     since: str = "count"  # the lowest level that promises it; below, nothing is promised and nothing is run
+    until: str = "guard"  # the highest where the bug can be set up
     region: tuple = ()  # of a foreign_pointer
     guard_kind: tuple = ()  # at level guard, where it differs
     mark: str = "free"  # the mark of the line that the free stack must name, None where nobody frees
@@ -49,7 +50,7 @@ class Case:
         return f"{self.case}: every block intact\n"
 
     def kinds_at(self, level):
-        if LEVELS.index(level) < LEVELS.index(self.since):
+        if not LEVELS.index(self.since) <= LEVELS.index(level) <= LEVELS.index(self.until):
             return ()
         return self.guard_kind if level == "guard" and self.guard_kind else self.kind
 
@@ -236,6 +237,43 @@ def _guard():
         yield guard("cxx_guard", case, "use_after_free_write", mark=None)
 
 
+def _short_lived():
+    """Programs that end right after their bug: what no free trips over is found in the last look at exit."""
+    def short(case, kind, size=100, **more):
+        return Case("short_lived", case, (kind,), size, **more)
+
+    guard = ("redzone_overwritten",)
+    for size in (10, 100, 5000):
+        yield short("overflow_and_exit", "header_overwritten", size, guard_kind=guard, mark=None)
+    yield short("overflow_and_exit", "redzone_overwritten", 20000, since="guard", mark=None, production=False)
+    for size in (24, 1000):
+        yield short("word_past_end", "header_overwritten", size, guard_kind=guard, mark=None)
+        yield short("long_overflow", "header_overwritten", size, mark=None, guard_also=guard)
+    yield short("long_overflow", "redzone_overwritten", 20000, since="guard", mark="free", production=False)
+    yield short("byte_before_start", "header_overwritten", mark=None)
+    yield short("run_into_next", "large_header_corrupt", 20000, mark=None, until="trace")
+    yield short("poison_null_byte", "header_overwritten", guard_kind=guard)
+    yield short("overlapping_chunks", "header_overwritten")
+    yield short("unsafe_unlink", "header_overwritten", guard_also=guard)
+    yield short("fastbin_dup", "double_free")
+    yield short("twice_with_use_between", "double_free", guard_also=("use_after_free_write",))
+    for size in (100, 300000):
+        yield short("delayed", "double_free", size)
+    yield short("of_a_part_of_another", "interior_pointer", 20000, until="trace")
+    yield short("house_of_spirit", "foreign_pointer", region=("stack",))
+    yield short("forged_on_stack", "foreign_pointer", region=("stack",), mark=None)
+    yield short("forged_in_block", "interior_pointer", mark=None)
+    yield short("never_handed_out", "interior_pointer")
+    yield short("behind_the_heap", "double_free")
+    for size in (0, 8192):
+        yield short("protected_page", "foreign_pointer", size, region=("mapping",))
+    for size in (0, 16, 100, 4096):
+        yield short("plain_page", "foreign_pointer", size, region=("mapping",))
+    yield short("size_of_freed", "double_free")
+    yield short("size_of_inner", "interior_pointer")
+    yield short("size_of_stack", "foreign_pointer", region=("stack",))
+
+
 def _correct():
     for case in ("zero_sizes", "free_null", "realloc_null", "realloc_to_zero", "realloc_same_size",
                  "realloc_of_aligned", "usable_bytes", "usable_bytes_of_aligned", "huge_alignments", "bad_alignments",
@@ -261,5 +299,5 @@ def _correct():
         yield Case("cxx_tricky", case)
 
 
-BUGGY = [*_double_free(), *_overflow(), *_large_header(), *_interior(), *_wild(), *_cxx(), *_guard()]
+BUGGY = [*_double_free(), *_overflow(), *_large_header(), *_interior(), *_wild(), *_cxx(), *_guard(), *_short_lived()]
 CORRECT = list(_correct())
