@@ -508,8 +508,9 @@ void PageHeap::discard_unit(Unit *unit) {
 }
 
 std::size_t PageHeap::resident_cap() const {
-    const std::size_t most = gauges_.block_bytes > kMostKeptOfSmall ? gauges_.block_bytes : kMostKeptOfSmall;
-    return keep_ < most ? keep_ : most;
+    // No more than what has once been in use, and half of it for what lies badly.
+    const std::size_t room = peak_block_bytes_ + peak_block_bytes_ / 2 - gauges_.block_bytes;
+    return std::max(std::min(keep_, room), kLeastKept);
 }
 
 // Fresh pages were taken. Had we kept what we discarded lately, they need not have been.
@@ -522,11 +523,12 @@ void PageHeap::missed(std::size_t pages, std::size_t fresh_bytes) {
     }
     // It would not have been large enough.
     if (fresh_bytes > discarded) return;
-    keep_ = resident_cap() + fresh_bytes;
+    keep_ = std::min(keep_ + fresh_bytes, std::max<std::size_t>(gauges_.block_bytes, kMostKeptOfSmall));
     discarded -= fresh_bytes;
 }
 
 void PageHeap::decay(std::size_t pages, bool everything) {
+    if (gauges_.block_bytes > peak_block_bytes_) peak_block_bytes_ = gauges_.block_bytes;
     if (gauges_.resident_free_bytes == 0) return;
     const std::size_t cap = resident_cap();
     const std::uint64_t now = os::coarse_milliseconds();

@@ -141,6 +141,7 @@ class PageHeap {
     // How much free memory is kept resident by experience: more whenever fresh pages are asked for soon after as many
     // were discarded, less when what was kept has aged. And how much was discarded lately, by kind_of() what was freed.
     std::size_t keep_ = kLeastKept;
+    std::size_t peak_block_bytes_ = 0;
     std::size_t discarded_[2] = {};
     std::uint64_t discarded_ms_ = 0;
 };
