@@ -1,5 +1,6 @@
 #include "core/notes.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 
@@ -74,7 +75,13 @@ Watched watched_small(std::uintptr_t user, const Span *span, std::uint32_t index
 Watched watched_large(Span *span) {
     const std::uintptr_t user = span->start + span->user_offset;
     const bool guarded = span->kind == SpanKind::guarded;
-    return {user, user, span->end() - user, &span->note, true, guarded, guarded ? span->user_offset : 0};
+    return {user,
+            user,
+            span->end() - user,
+            &span->note,
+            true,
+            guarded,
+            guarded ? std::min<std::size_t>(span->user_offset, Watched::kMostFront) : 0};
 }
 
 bool find_watched(std::uintptr_t block, Watched &watched) {
