@@ -68,7 +68,11 @@ class CatalogueTest(harness.HakmemTest):
             self.fail(f"{len(failed)} of {len(cases)} failed\n\n" + "\n\n".join(sorted(failed)))
 
     def check_site(self, case, level, incident):
-        if incident["kind"] == "use_after_free_write":  # nobody's free found it: who freed the block is the site
+        if "writer" in incident["stacks"]:  # caught in the act
+            stack, marks = incident["stacks"]["writer"], ("write",)
+        elif incident["kind"] == "guard_page_access":
+            stack, marks = incident["stacks"]["free"], ("write",)
+        elif incident["kind"] == "use_after_free_write":  # nobody's free found it: who freed the block is the site
             stack, marks = incident["stacks"]["previous_free"], ("first_free",)
         else:
             stack, marks = incident["stacks"].get("free", []), case.marks_at(level)

@@ -78,7 +78,8 @@ inline constexpr KindText kKindTexts[] = {
     {segment::Kind::redzone_overwritten,
      "Write past the end",
      "bytes past the end of a block were overwritten",
-     "The program wrote behind the size that it had asked for, into bytes that the allocator fills and checks.",
+     "The program wrote behind the size that it had asked for, into bytes that the allocator fills and checks, or into "
+     "the guard page behind them: then the writer's stack is the instruction that did it.",
      "Found when the block was freed here",
      {"The allocation stack shows where the size was chosen: compare it with what is written.",
       "The first bad byte's distance past the end tells how much is missing; 0 is most often a string's NUL.",
@@ -86,7 +87,8 @@ inline constexpr KindText kKindTexts[] = {
     {segment::Kind::use_after_free_write,
      "Write after free",
      "a block was written to after it was freed",
-     "Somebody kept a pointer to the block and wrote through it after the free; the write was found later, when the "
+     "Somebody kept a pointer to the block and wrote through it after the free. Where a writer's stack is shown, the "
+     "block lay between guard pages, and that is the instruction that wrote; else the write was found later, when the "
      "block was about to be used again.",
      "Found here",
      {"The previous free shows who gave the block up: find who still holds a pointer to it.",
@@ -95,8 +97,7 @@ inline constexpr KindText kKindTexts[] = {
     {segment::Kind::guard_page_access,
      "Access to a guard page",
      "memory outside of a block, or of a freed one, was accessed",
-     "The block was one of a sample that lie beside a page without access: the instruction that went wrong is the "
-     "first "
+     "The block was one of those that lie between pages without access: the instruction that went wrong is the first "
      "frame of this stack.",
      "Accessed here",
      {"The first frame of the stack is the guilty line itself.",

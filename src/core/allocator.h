@@ -416,7 +416,9 @@ void *Allocator<P>::allocate_guarded(std::size_t bytes, std::size_t alignment, c
         void *block = pointer_to(span->start + span->user_offset);
         mark_guarded(block);
         P::large_allocated(cache_.probe, span->bytes);
-        P::watched(cache_.probe, watched_large(span), bytes, family);
+        Watched watched = watched_large(span);
+        watched.header16 = alignment > size_classes::kGranule || bytes > size_classes::kMaxSmall;
+        P::watched(cache_.probe, watched, bytes, family);
         return block;
     } else {
         return nullptr;
@@ -433,13 +435,16 @@ template <Probe P>
 void Allocator<P>::deallocate_guarded(Span *span, Giving giving) {
     if constexpr (P::kDiagnostic) {
         Cache &cache = cache_;
+        // Of two threads that free it at once, one finds it free.
+        if (!GuardedPages::claim(span)) {
+            handle_bad_free(pointer_to(span->start + span->user_offset));
+            return;
+        }
         P::poll(cache.probe);
         P::slow_path(cache.probe, SlowReason::large);
         P::large_freed(cache.probe, span->bytes);
-        const Watched watched = watched_large(span);
-        const bool kept = P::watched_freed(cache.probe, watched, giving);
-        GuardedPages::forbid(span);
-        if (!kept) guarded_pages.recycle(span);
+        P::watched_freed(cache.probe, watched_large(span), giving);
+        guarded_pages.forbid(span);
     }
 }
 
@@ -756,9 +761,7 @@ void Allocator<P>::release_kept(const Watched &watched) {
     if constexpr (P::kDiagnostic) {
         Span *span = page_map.span_of(watched.block);
         if (span == nullptr) return;
-        if (watched.guard_pages)
-            guarded_pages.recycle(span);
-        else if (watched.large)
+        if (watched.large)
             page_heap.release(span);
         else {
             check_free_header(pointer_to(watched.block), span->size_class);

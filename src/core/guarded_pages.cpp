@@ -8,54 +8,108 @@ namespace hakmem {
 
 constinit GuardedPages guarded_pages;
 
-GuardedPages::Pool *GuardedPages::new_pool() {
+namespace {
+
+constexpr std::size_t kGuardBytes = os::kPageBytes;
+
+// Of a block with units of its own.
+bool is_apart(const Span *span) { return !page_map.find(span->start).is_region(); }
+std::uintptr_t units_start(const Span *span) { return span->start - kGuardBytes; }
+std::size_t units_bytes(const Span *span) { return span->bytes + 2 * kGuardBytes; }
+
+}  // namespace
+
+bool GuardedPages::new_pool() {
     auto *pool = static_cast<Pool *>(arena_.allocate(sizeof(Pool)));
-    if (pool == nullptr) return nullptr;
+    if (pool == nullptr) return false;
     const std::uintptr_t start = address_of(os::reserve(kUnitBytes, kUnitBytes));
-    if (start == 0 || !page_map.reserve(start, 1)) return nullptr;
+    if (start == 0 || !page_map.reserve(start, 1)) return false;
     pool->start = start;
     pool->free.set(1, kPagesInUnit - 1);  // the first page guards the first block
     pool->next = pools_;
     pools_ = pool;
     page_map.set(start, 1, address_of(static_cast<Region *>(pool)));
-    return pool;
+    return true;
 }
 
-Span *GuardedPages::place_in(Pool *pool, unsigned pages) {
-    const unsigned whole = pages + 1;
-    unsigned first = pool->free.find_run(whole, next_page_);
-    if (first == pool->free.kNone) first = pool->free.find_run(whole);
-    if (first == pool->free.kNone) return nullptr;
+Span *GuardedPages::new_span() {
     Span *span = unused_spans_;
-    if (span != nullptr)
-        unused_spans_ = span->all.next;
-    else if ((span = static_cast<Span *>(arena_.allocate(sizeof(Span)))) == nullptr)
-        return nullptr;
+    if (span == nullptr) return static_cast<Span *>(arena_.allocate(sizeof(Span)));
+    unused_spans_ = span->all.next;
+    span->all.next = nullptr;
+    return span;
+}
+
+void GuardedPages::drop_span(Span *span) {
+    span->kind = SpanKind::unused;
+    span->all.next = unused_spans_;
+    unused_spans_ = span;
+}
+
+Span *GuardedPages::place_in(Pool *pool, unsigned pages, unsigned from) {
+    const unsigned whole = pages + 1;
+    const unsigned first = pool->free.find_run(whole, from);
+    if (first == pool->free.kNone) return nullptr;
+    Span *span = new_span();
+    if (span == nullptr) return nullptr;
     span->start = pool->start + first * os::kPageBytes;
     span->bytes = pages * os::kPageBytes;
+    if (pool->touched.load(std::memory_order_relaxed)) os::forbid(pointer_to(span->start), span->bytes + kGuardBytes);
     if (!os::allow(pointer_to(span->start), span->bytes)) {
-        span->all.next = unused_spans_;
-        unused_spans_ = span;
+        drop_span(span);
         return nullptr;
     }
     pool->free.clear(first, whole);
     pool->give(first, whole, PageEntry::of(span));
-    next_page_ = first + whole < kPagesInUnit ? first + whole : 1;
+    next_pool_ = pool;
+    next_page_ = first + whole;
+    return span;
+}
+
+// Where the last one was placed, or behind it, so that a freed one's place stays out of use for long.
+Span *GuardedPages::place(unsigned pages) {
+    if (next_pool_ != nullptr) {
+        if (Span *span = place_in(next_pool_, pages, next_page_)) return span;
+        Pool *pool = next_pool_;
+        do {
+            pool = pool->next != nullptr ? pool->next : pools_;
+            if (Span *span = place_in(pool, pages, 1)) return span;
+        } while (pool != next_pool_);
+    }
+    return new_pool() ? place_in(pools_, pages, 1) : nullptr;
+}
+
+Span *GuardedPages::place_apart(std::size_t bytes) {
+    Span *span = new_span();
+    if (span == nullptr) return nullptr;
+    span->bytes = bytes;
+    const std::size_t units = (units_bytes(span) + kUnitBytes - 1) / kUnitBytes;
+    const std::uintptr_t start = address_of(os::reserve(units_bytes(span), kUnitBytes));
+    span->start = start + kGuardBytes;
+    if (start == 0 || !page_map.reserve(start, units) || !os::allow(pointer_to(span->start), bytes)) {
+        if (start != 0) os::unmap(pointer_to(start), units_bytes(span));
+        drop_span(span);
+        return nullptr;
+    }
+    page_map.set(start, units, address_of(span) | PageMap::Entry::kSpan);
     return span;
 }
 
 Span *GuardedPages::allocate(std::size_t bytes, std::size_t alignment, bool at_end) {
-    if (bytes > kMostBytes || alignment > os::kPageBytes) return nullptr;
+    if (alignment > os::kPageBytes || bytes > PTRDIFF_MAX - kUnitBytes) return nullptr;
     if (alignment < size_classes::kGranule) alignment = size_classes::kGranule;
-    const auto pages = static_cast<unsigned>((bytes + os::kPageBytes - 1) / os::kPageBytes);
+    const std::size_t whole = bytes == 0 ? os::kPageBytes : align_up(bytes, os::kPageBytes);
     LockGuard guard(lock_);
-    if (used_ >= kMost) return nullptr;
     Span *span = nullptr;
-    for (Pool *pool = pools_; pool != nullptr && span == nullptr; pool = pool->next)
-        span = place_in(pool, pages == 0 ? 1 : pages);
-    if (span == nullptr && new_pool() != nullptr) span = place_in(pools_, pages == 0 ? 1 : pages);
+    do {
+        if (used_ < kMost)
+            span = whole <= kMostShared ? place(static_cast<unsigned>(whole / os::kPageBytes)) : place_apart(whole);
+        if (span != nullptr || oldest_ == nullptr) break;
+        recycle_oldest();
+    } while (true);
     if (span == nullptr) return nullptr;
     ++used_;
+    in_use_.fetch_add(1, std::memory_order_relaxed);
     const std::size_t room = span->bytes - bytes;
     span->user_offset = static_cast<std::uint32_t>(at_end ? room & ~(alignment - 1) : 0);
     span->watched = true;
@@ -66,44 +120,59 @@ Span *GuardedPages::allocate(std::size_t bytes, std::size_t alignment, bool at_e
 }
 
 void GuardedPages::forbid(Span *span) {
-    span->freed = true;
-    os::forbid(pointer_to(span->start), span->bytes + os::kPageBytes);
+    os::forbid(pointer_to(span->start), span->bytes + kGuardBytes);
+    in_use_.fetch_sub(1, std::memory_order_relaxed);
+    LockGuard guard(lock_);
+    (oldest_ != nullptr ? youngest_->all.next : oldest_) = span;
+    youngest_ = span;
+    ++freed_;
+    freed_bytes_ += span->bytes;
+    while (freed_ > kMostFreed || freed_bytes_ > kMostFreedBytes) recycle_oldest();
 }
 
-void GuardedPages::recycle(Span *span) {
-    LockGuard guard(lock_);
-    auto *pool = static_cast<Pool *>(page_map.find(span->start).region());
-    const auto first = static_cast<unsigned>((span->start - pool->start) / os::kPageBytes);
-    const auto whole = static_cast<unsigned>(span->bytes / os::kPageBytes) + 1;
-    pool->give(first, whole, {0});
-    pool->free.set(first, whole);
-    span->kind = SpanKind::unused;
-    span->all.next = unused_spans_;
-    unused_spans_ = span;
+void GuardedPages::recycle_oldest() {
+    Span *span = oldest_;
+    oldest_ = span->all.next;
+    --freed_;
+    freed_bytes_ -= span->bytes;
     --used_;
+    if (is_apart(span)) {
+        page_map.set(units_start(span), (units_bytes(span) + kUnitBytes - 1) / kUnitBytes, 0);
+        os::unmap(pointer_to(units_start(span)), units_bytes(span));
+    } else {
+        auto *pool = static_cast<Pool *>(page_map.find(span->start).region());
+        const auto first = static_cast<unsigned>((span->start - pool->start) / os::kPageBytes);
+        const auto whole = static_cast<unsigned>((span->bytes + kGuardBytes) / os::kPageBytes);
+        pool->give(first, whole, {0});
+        pool->free.set(first, whole);
+    }
+    drop_span(span);
 }
 
 Span *GuardedPages::accused(std::uintptr_t address) {
     const PageMap::Entry entry = page_map.find(address);
+    if (Span *span = entry.span()) {
+        const bool near = address - units_start(span) < units_bytes(span);
+        return span->kind == SpanKind::guarded && near ? span : nullptr;
+    }
     if (!entry.is_region()) return nullptr;
     const Region *pool = entry.region();
     const auto guarded_on = [&](unsigned page) -> Span * {
-        Span *span = page < kPagesInUnit ? pool->page(page).span() : nullptr;
+        Span *span = pool->page(page).span();
         return span != nullptr && span->kind == SpanKind::guarded ? span : nullptr;
     };
-    const auto page = static_cast<unsigned>((address - pool->start) / os::kPageBytes);
-    Span *own = guarded_on(page);
+    Span *own = guarded_on(static_cast<unsigned>((address - pool->start) / os::kPageBytes));
     if (own != nullptr && address < own->end()) return own;  // freed memory
-    // Out of bounds of somebody near: rather of a block in use than of a freed one, and then of the nearest.
-    constexpr unsigned kFarthest = 17;
+    // Out of bounds of the nearest; of two that are as near as this, rather of one in use.
+    constexpr std::uintptr_t kNear = os::kPageBytes;
     Span *best = nullptr;
     std::uintptr_t best_distance = 0;
-    for (unsigned far = 0; far <= 2 * kFarthest; ++far) {
-        Span *span = guarded_on(page + far - kFarthest);
+    for (unsigned page = 0; page < kPagesInUnit; ++page) {
+        Span *span = guarded_on(page);
         if (span == nullptr || span == best) continue;
-        const std::uintptr_t distance = address < span->start ? span->start - address : address - span->end() + 1;
-        if (best == nullptr || (best->freed && !span->freed) ||
-            (best->freed == span->freed && distance < best_distance)) {
+        const std::uintptr_t distance =
+            (address < span->start ? span->start - address : address - span->end() + 1) + (span->freed ? kNear : 0);
+        if (best == nullptr || distance < best_distance) {
             best = span;
             best_distance = distance;
         }
@@ -112,6 +181,8 @@ Span *GuardedPages::accused(std::uintptr_t address) {
 }
 
 bool GuardedPages::permit(std::uintptr_t address) {
+    const PageMap::Entry entry = page_map.find(address);
+    if (entry.is_region()) static_cast<Pool *>(entry.region())->touched.store(true, std::memory_order_relaxed);
     return os::allow(pointer_to(address & ~(os::kPageBytes - 1)), os::kPageBytes);
 }
 

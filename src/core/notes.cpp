@@ -1,5 +1,6 @@
 #include "core/notes.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 
@@ -73,7 +74,8 @@ Watched watched_small(std::uintptr_t user, const Span *span, std::uint32_t index
 Watched watched_large(Span *span) {
     const std::uintptr_t user = span->start + span->user_offset;
     const bool guarded = span->kind == SpanKind::guarded;
-    return {user, user, span->end() - user, &span->note, true, guarded, guarded ? span->user_offset : std::size_t{0}};
+    const std::size_t front = guarded ? std::min<std::size_t>(span->user_offset, Watched::kMostFront) : 0;
+    return {user, user, span->end() - user, &span->note, true, guarded, front};
 }
 
 bool find_watched(std::uintptr_t block, Watched &watched) {

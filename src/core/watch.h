@@ -49,7 +49,10 @@ struct Watched {
     BlockNote *note;
     bool large;
     bool guard_pages;
-    std::size_t front = 0;  // bytes before `user` that are its own page's and nobody's: with guard pages
+    // Bytes before `user` that are its own page's and nobody's: with guard pages. No more than are worth a look.
+    std::size_t front = 0;
+    static constexpr std::size_t kMostFront = 512;
+    bool header16 = false;  // while it is made: of a kind that has 16 bytes of header where there are no guard pages
 
     std::uintptr_t end() const { return block + room; }
 };

@@ -42,6 +42,9 @@ class Note {
     // The slack is there for a hunt, not for `guard`.
     bool hunted() const { return (words_[1] & kHunted) != 0; }
 
+    // Between guard pages: without these it would have a 16-byte header.
+    bool header16() const { return (words_[1] & kHeader16) != 0; }
+
     // The number of the place that the hunt has given the block (hunt.h); 0: none.
     unsigned place() const { return words_[0] >> kPlaceShift; }
     void set_place(unsigned number) { words_[0] = (words_[0] & ((1u << kPlaceShift) - 1)) | number << kPlaceShift; }
@@ -52,10 +55,12 @@ class Note {
         std::uint32_t spare = 0;
         bool filled = false;
         bool hunted = false;
+        bool header16 = false;
     };
 
     void begin(StackId alloc_stack, Family family, std::uint32_t weight, const Behind &behind) {
-        words_[1] = (weight != 0 ? kSampled : 0) | (behind.filled ? kFilled : 0) | (behind.hunted ? kHunted : 0);
+        words_[1] = (weight != 0 ? kSampled : 0) | (behind.filled ? kFilled : 0) | (behind.hunted ? kHunted : 0) |
+                    (behind.header16 ? kHeader16 : 0);
         words_[2] = weight;
         words_[3] = behind.slack | behind.spare << kSlackBits;
         words_[0] = alloc_stack | static_cast<std::uint32_t>(family) << kFamilyShift |
@@ -80,7 +85,7 @@ class Note {
     static constexpr std::uint32_t kStackMask = kMostStacks - 1;
     static constexpr unsigned kSlackBits = 20;
     static constexpr std::uint32_t kSlackMask = (1u << kSlackBits) - 1;
-    static constexpr std::uint32_t kHunted = 1u << 30;
+    static constexpr std::uint32_t kHunted = 1u << 30, kHeader16 = 1u << 31;
     static constexpr std::uint32_t kSampled = 1u << 16, kFilled = 1u << 17, kPoisoned = 1u << 18, kTold = 1u << 19;
 
     Relaxed<std::uint32_t> *words_;

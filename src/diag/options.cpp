@@ -50,7 +50,7 @@ constexpr Option kTable[] = {
      [](Options &o, std::uint64_t v) { o.quarantine_bytes = v; }},
     {"guard_sample",
      "5000",
-     "one allocation in N gets guard pages (guard); 0: none",
+     "one allocation in N gets guard pages, besides the first blocks of each allocation site (guard); 0: none",
      {},
      0,
      0xFFFFFFFF,

@@ -18,6 +18,7 @@
 #include "diag/state.h"
 #include "diag/trap_handler.h"
 #include "diag/undisturbed.h"
+#include "os/pages.h"
 
 namespace hakmem {
 namespace {
@@ -49,6 +50,7 @@ std::uint64_t last_look_ns(std::uint64_t now_ns) {
 
 constinit std::atomic<bool> DiagProbe::verify_frees_{false};
 constinit thread_local DiagProbe::ThreadState *DiagProbe::this_threads_ = nullptr;
+constinit thread_local DiagProbe::LetThrough DiagProbe::let_through_ = {};
 
 void DiagProbe::follow_level() { verify_frees_ = state.level.load() >= segment::Level::verify; }
 
@@ -143,13 +145,25 @@ segment::CounterShard &DiagProbe::this_threads_shard() {
     return shard != nullptr ? *shard : *state.segment.shards();  // a thread that has never allocated
 }
 
+// By the same instruction, or by another one of a function (memcpy has several) that goes on at the page's edge.
+bool DiagProbe::LetThrough::goes_on(std::uintptr_t address, const backtrace::Trace &trace) const {
+    constexpr std::uintptr_t kEdge = 64;
+    const std::uintptr_t at = address % os::kPageBytes;
+    const bool next = address - at == page + os::kPageBytes;
+    if (!next && address - at != page - os::kPageBytes) return false;
+    if (trace.pc[0] == pc) return true;
+    return trace.frames > 1 && trace.pc[1] == caller && (next ? at < kEdge : at >= os::kPageBytes - kEdge);
+}
+
 bool DiagProbe::guard_page_hit(std::uintptr_t address, std::uintptr_t pc, bool write) {
     Span *span = GuardedPages::accused(address);
     if (span == nullptr) return false;
     const Undisturbed undisturbed;
     backtrace::Trace trace;
     backtrace::capture_interrupted(trace, state.options.stack_depth, pc, pc + 1);
-    Watcher::report_access(this_threads_shard(), watched_large(span), address, write, trace);
+    if (!let_through_.goes_on(address, trace))
+        Watcher::report_access(this_threads_shard(), watched_large(span), address, write, trace);
+    let_through_ = {address & ~(os::kPageBytes - 1), trace.pc[0], trace.frames > 1 ? trace.pc[1] : 0};
     return GuardedPages::permit(address);
 }
 

@@ -65,7 +65,9 @@ struct DiagProbe {
     static WatchPlan plan(ThreadState &state, std::size_t bytes, std::size_t size_class) {
         return state.watcher.plan(*state.shard, bytes, size_class);
     }
-    static WatchPlan plan_large(ThreadState &state, std::size_t bytes) { return state.watcher.plan_large(bytes); }
+    static WatchPlan plan_large(ThreadState &state, std::size_t bytes) {
+        return state.watcher.plan_large(*state.shard, bytes);
+    }
     static bool watches_all(ThreadState &state) { return state.watcher.watches_all(); }
     static void watched(ThreadState &state, const Watched &watched, std::size_t bytes, Family family) {
         state.watcher.watched(*state.shard, watched, bytes, family);
@@ -93,10 +95,19 @@ struct DiagProbe {
     static void watchpoint_hit(std::uintptr_t address, std::uintptr_t pc, std::uintptr_t behind);
 
   private:
+    // Of the thread that is let through: an access that runs on over the next page is the same one.
+    struct LetThrough {
+        std::uintptr_t page, pc, caller;
+
+        bool goes_on(std::uintptr_t address, const backtrace::Trace &trace) const;
+    };
+
     static void follow_level();
     static segment::CounterShard &this_threads_shard();
 
     static constinit thread_local ThreadState *this_threads_ __attribute__((tls_model("initial-exec")));
+
+    static constinit thread_local LetThrough let_through_ __attribute__((tls_model("initial-exec")));
 
     static constinit std::atomic<bool> verify_frees_;
 };

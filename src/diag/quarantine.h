@@ -19,6 +19,11 @@ class Quarantine {
     // Takes the oldest block out; 0 if there is none.
     std::uintptr_t pop();
 
+    // The block that `pops` more pops bring; 0 if there is none.
+    std::uintptr_t ahead(std::uint32_t pops) const {
+        return head_ - tail_ > pops ? entries_[(tail_ + pops) % kEntries].block : 0;
+    }
+
     bool empty() const { return head_ == tail_; }
     bool full() const { return head_ - tail_ == kEntries; }
 

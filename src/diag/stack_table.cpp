@@ -74,6 +74,8 @@ StackId StackTable::intern(const std::uintptr_t *pc, unsigned frames, ModuleMap 
                 record.pc[i] = pc[i];
                 record.module[i] = modules.find(pc[i]);
             }
+            near_sites_[id].store(static_cast<std::uint16_t>(hash_of_innermost(kNearSiteFrames, pc, frames) >> 48),
+                                  std::memory_order_relaxed);
             std::uint64_t key = 0x51A7;
             for (unsigned i = 0; i < record.frames; ++i) {
                 key = (key ^ modules.identify(record.module[i], pc[i])) * 0xBF58476D1CE4E5B9;
@@ -127,12 +129,10 @@ std::uint64_t StackTable::site(StackId id) const {
     return stack == nullptr ? 0 : site_of(stack->pc, stack->frames);
 }
 
-std::uint64_t StackTable::site_of(const std::uint64_t *pc, std::uint32_t frames) {
-    // A wrapper of malloc or two, and who calls it.
-    constexpr std::uint32_t kFrames = 3;
-    std::uint64_t site = 0;
-    for (std::uint32_t i = 0; i < std::min(frames, kFrames); ++i) site = (site ^ pc[i]) * 0x9E3779B97F4A7C15;
-    return site;
+std::uint64_t StackTable::hash_of_innermost(std::uint32_t most, const std::uint64_t *pc, std::uint32_t frames) {
+    std::uint64_t hash = 0;
+    for (std::uint32_t i = 0; i < std::min(frames, most); ++i) hash = (hash ^ pc[i]) * 0x9E3779B97F4A7C15;
+    return hash;
 }
 
 std::uint64_t StackTable::key(StackId id) const {

@@ -11,6 +11,7 @@
 #include "diag/options.h"
 #include "diag/segment_writer.h"
 #include "diag/shards.h"
+#include "diag/site_turns.h"
 #include "diag/stack_table.h"
 
 namespace hakmem {
@@ -22,6 +23,7 @@ struct State {
     IncidentTable incidents;
     ModuleMap modules;
     StackTable stacks;
+    SiteTurns site_turns;
     // Of the thread that counts in the shard of this index (regions.h).
     std::atomic<std::uintptr_t> thread_descriptors[kShards] = {};
     std::atomic<segment::Level> level{segment::Level::count};

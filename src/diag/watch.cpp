@@ -62,6 +62,19 @@ constexpr std::uint64_t kVisitTicks = 150;
 // One in so many blocks of other sites than the guilty one is hunted too.
 constexpr std::uint64_t kCurious = 16;
 
+// What leaves the quarantine is checked from end to end, and nobody has touched it for long: on its way into the cache
+// some frees before, it stalls none.
+constexpr std::uint32_t kFetchAhead = 6;
+
+void fetch(std::uintptr_t block) {
+    constexpr std::size_t kLine = 64, kMostBytes = 1024;
+    Watched watched;
+    if (block == 0 || !find_watched(block, watched)) return;
+    __builtin_prefetch(watched.note);
+    const std::uintptr_t end = block + std::min(watched.room, kMostBytes);
+    for (std::uintptr_t at = block - 1; at < end; at += kLine) __builtin_prefetch(pointer_to(at));
+}
+
 std::size_t block_bytes(const Watched &watched) { return watched.large ? watched.room : watched.room + 1; }
 
 std::uint64_t asked_bytes(const Watched &watched, const Note &note) {
@@ -80,9 +93,9 @@ std::uint64_t quarantine_limit(Level level) {
 }
 
 // The first byte of [begin, end) that isn't slack any more, 0 if all are. Between guard pages, another thread may free
-// the block while an audit looks, and its memory then can't be read: that is no change.
-std::uintptr_t changed_fill(const Watched &watched, std::uintptr_t begin, std::uintptr_t end) {
-    if (!watched.guard_pages) {
+// the block while somebody else (an audit) looks, and its memory then can't be read: that is no change.
+std::uintptr_t changed_fill(const Watched &watched, std::uintptr_t begin, std::uintptr_t end, bool owned) {
+    if (owned || !watched.guard_pages) {
         const std::uintptr_t changed = fill::first_changed(begin, end, fill::kSlack);
         return changed != end ? changed : 0;
     }
@@ -107,8 +120,8 @@ bool aligned_header_holds(const Watched &watched, const Note &note) {
            header.valid_for(user);
 }
 
-std::uintptr_t changed_in_front(const Watched &watched) {
-    return watched.front != 0 ? changed_fill(watched, watched.user - watched.front, watched.user - 1) : 0;
+std::uintptr_t changed_in_front(const Watched &watched, bool owned) {
+    return watched.front != 0 ? changed_fill(watched, watched.user - watched.front, watched.user - 1, owned) : 0;
 }
 
 Finding finding_of(Kind kind, const Watched &watched) {
@@ -237,14 +250,24 @@ void Watcher::follow() {
 // ---- allocation ----
 
 // What pending_ says, and whether this one gets guard pages.
-WatchPlan Watcher::planned() {
+WatchPlan Watcher::planned(CounterShard &shard, std::size_t bytes) {
+    pending_stack_ = 0;
+    pending_hunt_ = pending_place_ = false;
     WatchPlan plan{.watch = pending_fill_ || pending_weight_ != 0, .slack = pending_fill_ ? kLeastSlack : 0};
+    if (!pending_fill_) return plan;
+    pending_stack_ = stack_here(shard);
     const std::uint32_t one_in = state.options.guard_sample;
-    if (pending_fill_ && one_in != 0) {
-        const std::uint64_t draw = random_.next() >> 16;
-        plan.guard_pages = draw % one_in == 0;
+    if (one_in == 0) return plan;
+    const std::uint64_t draw = random_.next();
+    if ((draw >> 32) * one_in >> 32 == 0) {
+        plan.guard_pages = true;
         // Reads and writes past the end are the commoner bug.
-        plan.guard_at_end = (draw >> 32) % 4 != 0;
+        plan.guard_at_end = draw % 4 != 0;
+    } else {
+        const std::uint16_t site = state.stacks.near_site(pending_stack_);
+        const SiteTurns::Turn turn = state.site_turns.take(site, bytes, guarded_pages.in_use(), draw);
+        plan.guard_pages = turn != SiteTurns::Turn::none;
+        plan.guard_at_end = turn == SiteTurns::Turn::back;
     }
     return plan;
 }
@@ -252,8 +275,6 @@ WatchPlan Watcher::planned() {
 WatchPlan Watcher::plan(CounterShard &shard, std::size_t bytes, std::size_t size_class) {
     const Level level = state.level.load(std::memory_order_relaxed);
     pending_weight_ = 0;
-    pending_stack_ = 0;
-    pending_hunt_ = pending_place_ = false;
     remaining_[size_class] -= std::min<std::uint64_t>(armed_[size_class], remaining_[size_class]);
     if (remaining_[size_class] == 0) {
         if (level >= Level::trace) {
@@ -268,7 +289,7 @@ WatchPlan Watcher::plan(CounterShard &shard, std::size_t bytes, std::size_t size
     pending_fill_ = level >= Level::guard;
     const bool hunted = hunt.wants(size_class);
     if (!pending_fill_ && !hunted) look_up();
-    WatchPlan plan = planned();
+    WatchPlan plan = planned(shard, bytes);
     if (hunted) plan_hunt(shard, bytes, size_class, plan);
     arm(size_class, pending_fill_);
     return plan;
@@ -281,7 +302,7 @@ void Watcher::plan_hunt(CounterShard &shard, std::size_t bytes, std::size_t size
     pace_.spent(kVisitTicks);
     if (!may || plan.guard_pages || hunt_session_ != hunt.session()) return;
     pending_since_ = now;
-    pending_stack_ = stack_here(shard);
+    if (pending_stack_ == 0) pending_stack_ = stack_here(shard);
     const Hunt::Role role = hunt.role(pending_stack_);
     // Now and then one that is under no suspicion: there may be a second bug.
     const bool guilty = role == Hunt::Role::guilty;
@@ -308,7 +329,7 @@ void Watcher::plan_hunt(CounterShard &shard, std::size_t bytes, std::size_t size
     pace_.spent(os::ticks() - now);
 }
 
-WatchPlan Watcher::plan_large(std::size_t bytes) {
+WatchPlan Watcher::plan_large(CounterShard &shard, std::size_t bytes) {
     const Level level = state.level.load(std::memory_order_relaxed);
     pending_weight_ = 0;
     pending_fill_ = level >= Level::guard;
@@ -321,13 +342,14 @@ WatchPlan Watcher::plan_large(std::size_t bytes) {
             large_remaining_ = sampling::bytes_to_next(random_, mean);
         }
     }
-    return planned();
+    return planned(shard, bytes);
 }
 
 void Watcher::watched(CounterShard &shard, const Watched &watched, std::size_t bytes, Family family) {
     const std::uint32_t weight = pending_weight_;
     const StackId stack = pending_stack_ != 0 ? pending_stack_ : stack_here(shard);
-    Note::Behind behind{.filled = pending_fill_ || pending_hunt_, .hunted = pending_hunt_};
+    Note::Behind behind{
+        .filled = pending_fill_ || pending_hunt_, .hunted = pending_hunt_, .header16 = watched.header16};
     if (behind.filled) {
         if (pending_hunt_ && !watched.guard_pages)
             behind.spare =
@@ -391,11 +413,16 @@ bool Watcher::check_slack(CounterShard &shard, const Watched &watched, bool foun
     const std::uintptr_t asked_end = watched.end() - note.slack();
     std::uintptr_t changed = 0;
     std::int64_t offset = 0;
-    if (const std::uintptr_t front = changed_in_front(watched); front != 0) {
+    if (const std::uintptr_t front = changed_in_front(watched, !found_later); front != 0) {
+        if (note.header16() && watched.user - front <= BlockHeader::kBytes) {
+            const Undisturbed undisturbed;
+            report_header16(shard, watched, found_later);
+            return false;
+        }
         changed = front;
         offset = static_cast<std::int64_t>(front - watched.user);
     } else {
-        changed = changed_fill(watched, asked_end, watched.end());
+        changed = changed_fill(watched, asked_end, watched.end(), !found_later);
         if (changed == 0) return true;
         offset = static_cast<std::int64_t>(changed - asked_end);
     }
@@ -422,8 +449,8 @@ bool Watcher::looks_well(const Watched &watched) {
         case Note::State::live:
             if (!aligned_header_holds(watched, note)) return false;
             return !note.filled() || note.slack() > watched.room ||
-                   (changed_in_front(watched) == 0 &&
-                    changed_fill(watched, watched.end() - note.slack(), watched.end()) == 0);
+                   (changed_in_front(watched, false) == 0 &&
+                    changed_fill(watched, watched.end() - note.slack(), watched.end(), false) == 0);
         case Note::State::kept:
             return !note.poisoned() || fill::first_changed(watched.block + note.user_offset(), watched.end(),
                                                            fill::kFreed) == watched.end();
@@ -433,17 +460,15 @@ bool Watcher::looks_well(const Watched &watched) {
     return true;
 }
 
-// Puts the header right again, so that the block's own free finds nothing.
-void Watcher::report_aligned_header(CounterShard &shard, const Watched &watched) {
+void Watcher::report_header16(CounterShard &shard, const Watched &watched, bool found_later) {
     const Note note(watched.note);
     Finding finding = finding_of(Kind::large_header_corrupt, watched);
     finding.facts.header_known = true;
     finding.facts.header_found = header_byte::load(pointer_to(watched.user));
-    finding.facts.header_expected = BlockHeader::kAligned;
+    finding.facts.header_expected = watched.guard_pages ? BlockHeader::kGuarded : BlockHeader::kAligned;
     const Evidence evidence{
-        .alloc = note.alloc_stack(), .asked_bytes = asked_bytes(watched, note), .found_later = true};
+        .alloc = note.alloc_stack(), .asked_bytes = asked_bytes(watched, note), .found_later = found_later};
     record_incident(shard, finding, evidence);
-    BlockHeader::store(pointer_to(watched.user), watched.user - watched.block, BlockHeader::kAligned);
 }
 
 bool Watcher::report_found(CounterShard &shard, const Watched &watched) {
@@ -455,7 +480,9 @@ bool Watcher::report_found(CounterShard &shard, const Watched &watched) {
         if (aligned_header_holds(watched, note)) {
             well = check_slack(shard, whole, true);
         } else {
-            report_aligned_header(shard, whole);
+            report_header16(shard, whole, true);
+            // Right again, the block's own free finds nothing.
+            BlockHeader::store(pointer_to(whole.user), whole.user - whole.block, BlockHeader::kAligned);
             return true;
         }
     } else if (note.state() == Note::State::kept) {
@@ -524,19 +551,42 @@ void Watcher::report_caught(CounterShard &shard, const Watched &watched, std::ui
 
 void Watcher::report_access(CounterShard &shard, const Watched &watched, std::uintptr_t address, bool write,
                             const backtrace::Trace &trace) {
-    const Note note(watched.note);
+    Note note(watched.note);
     if (note.hunted() && note.state() == Note::State::live && write && address >= watched.end())
         return report_caught(shard, watched, address, trace);
     const bool freed = note.state() == Note::State::kept;
+    const std::uint64_t asked = asked_bytes(watched, note);
+    Evidence evidence{.alloc = note.alloc_stack(),
+                      .previous_free = freed ? note.free_stack() : 0,
+                      .asked_bytes = asked,
+                      .dump_center = watched.user};
     Finding finding = finding_of(Kind::guard_page_access, watched);
     finding.facts.address = address;
     finding.facts.state = freed ? SlotState::free_slot : SlotState::in_use;
-    record_incident(shard, finding,
-                    {.alloc = note.alloc_stack(),
-                     .previous_free = freed ? note.free_stack() : 0,
-                     .asked_bytes = asked_bytes(watched, note),
-                     .dump_center = watched.user,
-                     .stack = &trace});
+    const bool in_block = address - watched.user < watched.end() - watched.user;
+    const bool right_behind = address - watched.end() < os::kPageBytes;
+    // What would be found later, if it were not for the guard pages, is the same bug here, with the writer known.
+    if (write && state.options.guard_sample != 1 && (freed ? in_block : right_behind)) {
+        finding.kind = freed ? Kind::use_after_free_write : Kind::redzone_overwritten;
+        finding.facts.address = watched.user;
+        evidence.offset_known = true;
+        evidence.offset = static_cast<std::int64_t>(address - watched.user);
+        evidence.writer = &trace;
+        if (!freed) {
+            // It came by the slack on its way.
+            const std::uintptr_t end = watched.user + asked;
+            const std::uintptr_t first = changed_fill(watched, end, watched.end(), false);
+            evidence.offset = static_cast<std::int64_t>((first != 0 ? first : address) - end);
+            finding.facts.left_block = watched.user;
+            finding.facts.left_state = SlotState::in_use;
+            evidence.suspect_alloc = note.alloc_stack();
+            // Its free is not to report the same write.
+            note.set_told();
+        }
+    } else {
+        evidence.stack = &trace;
+    }
+    record_incident(shard, finding, evidence);
 }
 
 bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) {
@@ -568,10 +618,13 @@ bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) 
         note.set_state(Note::State::none);
         return false;
     }
-    // A place between guard pages costs no memory when it is freed.
-    const std::uint64_t limit =
-        watched.guard_pages ? std::max(quarantine_limit(level), std::uint64_t{16} << 20) : quarantine_limit(level);
-    const bool poison = note.filled() && level >= Level::guard && !watched.guard_pages;
+    // Its place is kept for as long as there are not too many of them (guarded_pages.h).
+    if (watched.guard_pages) {
+        note.keep(stack_here(shard), false);
+        return true;
+    }
+    const std::uint64_t limit = quarantine_limit(level);
+    const bool poison = note.filled() && level >= Level::guard;
     const std::size_t bytes = block_bytes(watched);
     const bool fits = bytes <= limit / kLargestShare;
     // Room first, so that what comes in now is not what goes out.
@@ -591,6 +644,7 @@ bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) 
 
 void Watcher::release_oldest(CounterShard &shard) {
     const std::uintptr_t block = quarantine_.pop();
+    fetch(quarantine_.ahead(kFetchAhead));
     Watched watched;
     if (block == 0 || !find_watched(block, watched)) return;
     check_kept(shard, watched);

@@ -26,7 +26,7 @@ class Watcher {
     void follow();
 
     WatchPlan plan(segment::CounterShard &shard, std::size_t bytes, std::size_t size_class);
-    WatchPlan plan_large(std::size_t bytes);
+    WatchPlan plan_large(segment::CounterShard &shard, std::size_t bytes);
     bool watches_all() const { return watches_all_; }
     void watched(segment::CounterShard &shard, const Watched &watched, std::size_t bytes, Family family);
     static void narrowed(const Watched &watched, std::size_t bytes);
@@ -72,7 +72,7 @@ class Watcher {
     // Checks the slack of a live block.
     static bool check_slack(segment::CounterShard &shard, const Watched &watched, bool found_later);
 
-    static void report_aligned_header(segment::CounterShard &shard, const Watched &watched);
+    static void report_header16(segment::CounterShard &shard, const Watched &watched, bool found_later);
 
     static ReleaseKept release_kept;
 
@@ -83,7 +83,7 @@ class Watcher {
     static void put_slack(std::uintptr_t begin, std::uintptr_t end);
     StackId stack_here(segment::CounterShard &shard);
     StackId capture(segment::CounterShard &shard);
-    WatchPlan planned();
+    WatchPlan planned(segment::CounterShard &shard, std::size_t bytes);
     void look_up();
     void set_remembers(bool wanted);
     void release_oldest(segment::CounterShard &shard);

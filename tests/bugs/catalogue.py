@@ -111,22 +111,25 @@ def _overflow():
     for case in ("into_freed_right", "into_fresh_right"):
         for size in (24, 500):
             yield Case("overflow", case, kind, size, since="trace", guard_kind=guard, mark=None, production=False,
-                       options=("sample_bytes=1",))
+                       options=("sample_bytes=1", "guard_sample=0"))
 
 
 def _large_header():
     kind = ("large_header_corrupt",)
+    # Where nothing of its own lies in front of a block between guard pages, the write hits the one in front.
+    page = kind + ("guard_page_access",)
     for size in (20000, 300000, 5 << 20):
         for case in ("flip_one_bit", "all_but_marker"):
-            yield Case("large_header", case, kind, size)
+            yield Case("large_header", case, kind, size, guard_kind=page if size % 4096 == 0 else ())
     yield Case("large_header", "flip_one_bit", kind, 20000, thread=True)
     for case in ("zeroed", "last_byte"):
         yield Case("large_header", case, kind + ("header_overwritten",), 20000)
     yield Case("large_header", "size_field_grown", kind, 300000)
     yield Case("large_header", "found_by_realloc", kind, 20000)
-    yield Case("large_header", "of_aligned", kind, 100)
-    yield Case("large_header", "of_aligned", kind, 20000)
-    yield Case("large_header", "of_aligned_whole", kind + ("header_overwritten", "interior_pointer"), 100)
+    yield Case("large_header", "of_aligned", kind, 100, guard_kind=page)
+    yield Case("large_header", "of_aligned", kind, 20000, guard_kind=page)
+    whole = kind + ("header_overwritten", "interior_pointer")
+    yield Case("large_header", "of_aligned_whole", whole, 100, guard_kind=whole + page)
 
 
 def _interior():
@@ -208,15 +211,33 @@ def _guard():
     yield guard("guard", "redzone_never_freed", "redzone_overwritten", mark=None)
     for size in (20, 100, 1500, 7000, 30000):
         yield guard("guard", "write_after_free", "use_after_free_write", size, mark=None)
-    for case in ("write_after_free_first_bytes", "write_after_free_struct", "write_after_realloc",
-                 "write_after_free_threads"):
+    for case in ("write_after_free_first_bytes", "write_after_realloc", "write_after_free_threads"):
         yield guard("guard", case, "use_after_free_write", mark=None)
+    # It reads before it writes, which only guard pages see.
+    yield guard("guard", "write_after_free_struct", "guard_page_access", mark="write")
+    yield Case("guard", "write_after_free_struct", ("use_after_free_write",), 48, since="guard", production=False,
+               mark=None, options=("guard_sample=0",))
+    # Found when it goes out of quarantine, or at the end; and caught in the act.
+    for size in (20, 30000):
+        yield Case("guard", "write_after_free_first_bytes", ("use_after_free_write",), size, since="guard",
+                   production=False, mark=None, options=("guard_sample=0",))
+    for size in (16, 4096, 400000, 3 << 20):
+        yield guard("guard", "redzone_nul", "redzone_overwritten", size)
+    yield guard("guard", "redzone_long", "redzone_overwritten")
+    yield guard("guard", "redzone_long", "redzone_overwritten", 5 << 20)
     for case in ("read_past_end", "read_before_start", "read_after_free", "write_far_past_end"):
         yield guard("guard", case, "guard_page_access", 4096, mark="write", options=("guard_sample=1",), dies=True)
-    for case, sizes in (("read_after_free", (20, 1000, 30000, 400000)), ("read_after_free_of_aligned", (20, 30000)),
-                        ("copy_past_end", (4096, 8192, 1 << 19)), ("read_before_start", (1 << 19,))):
+    for case, sizes in (("read_after_free", (20, 1000, 30000, 400000, 5 << 20)), ("read_after_free_late", (100, 30000)),
+                        ("read_after_free_of_aligned", (20, 30000)), ("read_after_realloc", (100, 30000, 2 << 20)),
+                        ("read_past_end", (1, 100, 8000, 30000, 3 << 20)), ("read_by_strlen", (20, 4000)),
+                        ("read_zero_bytes", (0,)), ("read_zero_bytes_of_calloc", (0,)),
+                        ("copy_past_end", (4096, 8192, 1 << 19)), ("copy_far_past_end", (100, 100000)),
+                        ("read_before_start", (1 << 19, 8 << 20)), ("read_before_second", (50, 20000))):
         for size in sizes:
-            yield guard("guard", case, "guard_page_access", size, mark="write", options=("guard_sample=1",), dies=True)
+            yield guard("guard", case, "guard_page_access", size, mark="write")
+    yield guard("guard", "write_far_past_end", "redzone_overwritten", mark="write")
+    for case in ("read_vector_past_end", "read_deleted"):
+        yield guard("cxx_guard", case, "guard_page_access", mark="write")
     # Between guard pages a block lies against either end, by chance.
     for case, kind in (("write_before_start", "header_overwritten"),
                        ("write_before_start_never_freed", "header_overwritten"),

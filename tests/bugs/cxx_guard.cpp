@@ -7,6 +7,8 @@
 
 namespace {
 
+volatile long sink;
+
 struct Item {
     long numbers[6] = {1, 2, 3, 4, 5, 6};
 };
@@ -86,6 +88,17 @@ void stale_c_str(size_t size) {
     bytes[20] = 'x';         // @write stale_c_str
 }
 
+void read_vector_past_end(size_t size) {
+    const std::vector<long> numbers(size * 2, 1);
+    sink = static_cast<const long *>(opaque(numbers.data()))[size * 2];  // @write read_vector_past_end
+}
+
+void read_deleted(size_t) {
+    const Item *item = new Item;
+    delete item;                                                 // @first_free read_deleted
+    sink = static_cast<const Item *>(opaque(item))->numbers[1];  // @write read_deleted
+}
+
 const bug_case cases[] = {
     {"new_free", new_free},
     {"new_array_free", new_array_free},
@@ -99,6 +112,8 @@ const bug_case cases[] = {
     {"vector_past_end", vector_past_end},
     {"stale_reference", stale_reference},
     {"stale_c_str", stale_c_str},
+    {"read_vector_past_end", read_vector_past_end},
+    {"read_deleted", read_deleted},
 };
 
 }  // namespace

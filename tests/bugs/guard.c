@@ -1,4 +1,5 @@
-// Bugs that leave every header alone: only level `guard` can see them.
+// Bugs that leave every header alone: only level `guard` can see them. What a bad access is made by bears `@write`,
+// also where it only reads.
 #include "bug.h"
 
 static volatile char sink;
@@ -40,6 +41,12 @@ static void redzone_of_aligned(size_t size) {
     char *p = memalign(128, size);
     ((char *)opaque(p))[size] = 'x';  // @write redzone_of_aligned
     free(p);                          // @free redzone_of_aligned
+}
+
+static void redzone_long(size_t size) {
+    char *p = malloc(size);
+    memset((char *)opaque(p) + size, 'x', 50);  // @write redzone_long
+    free(p);                                    // @free redzone_long
 }
 
 static void redzone_never_freed(size_t size) {
@@ -98,6 +105,26 @@ static void read_past_end(size_t size) {
     free(p);
 }
 
+// A string without its end: what is behind the block is read until a zero byte comes.
+static void read_by_strlen(size_t size) {
+    char *p = malloc(size);
+    memset(p, 's', size);
+    sink = (char)strlen(opaque(p));  // @write read_by_strlen
+    free(p);
+}
+
+static void read_zero_bytes(size_t size) {
+    char *p = malloc(size);
+    sink = *(char *)opaque(p);  // @write read_zero_bytes
+    free(p);
+}
+
+static void read_zero_bytes_of_calloc(size_t size) {
+    char *p = calloc(size, 8);
+    sink = *(char *)opaque(p);  // @write read_zero_bytes_of_calloc
+    free(p);
+}
+
 static void read_before_start(size_t size) {
     char *p = malloc(size);
     memset(p, 'r', size);
@@ -112,6 +139,32 @@ static void read_after_free(size_t size) {
     sink = ((char *)opaque(p))[size / 2];  // @write read_after_free
 }
 
+// Long after: thousands of blocks have come and gone.
+static void read_after_free_late(size_t size) {
+    char *p = malloc(size);
+    memset(p, 'r', size);
+    free(p);  // @first_free read_after_free_late
+    survive(3);
+    sink = ((char *)opaque(p))[size / 2];  // @write read_after_free_late
+}
+
+static void read_after_realloc(size_t size) {
+    char *p = malloc(size);
+    memset(p, 'r', size);
+    char *q = realloc(opaque(p), size * 2);  // @first_free read_after_realloc
+    if (q == p) give_up("realloc did not move the block");
+    sink = ((char *)opaque(p))[size / 2];  // @write read_after_realloc
+    free(q);
+}
+
+// A site's second block stands against the front of its page.
+static void read_before_second(size_t size) {
+    char *blocks[2];
+    for (int i = 0; i < 2; ++i) blocks[i] = malloc(size);
+    sink = ((char *)opaque(blocks[1]))[-1];  // @write read_before_second
+    for (int i = 0; i < 2; ++i) free(blocks[i]);
+}
+
 static void read_after_free_of_aligned(size_t size) {
     char *p = memalign(64, size);
     memset(p, 'r', size);
@@ -123,6 +176,15 @@ static void copy_past_end(size_t size) {
     char *p = malloc(size), *copy = malloc(2 * size);
     memset(p, 'r', size);
     for (size_t i = 0; i < size + 64; ++i) copy[i] = ((char *)opaque(p))[i];  // @write copy_past_end
+    free(p);
+    free(copy);
+}
+
+// Over several pages: it is one bug.
+static void copy_far_past_end(size_t size) {
+    char *p = malloc(size), *copy = malloc(size + 3 * 4096);
+    memset(p, 'r', size);
+    for (size_t i = 0; i < size + 3 * 4096 - 16; ++i) copy[i] = ((char *)opaque(p))[i];  // @write copy_far_past_end
     free(p);
     free(copy);
 }
@@ -168,6 +230,7 @@ static const struct bug_case cases[] = {
     {"redzone_of_realloc", redzone_of_realloc},
     {"redzone_found_by_realloc", redzone_found_by_realloc},
     {"redzone_of_aligned", redzone_of_aligned},
+    {"redzone_long", redzone_long},
     {"redzone_never_freed", redzone_never_freed},
     {"write_after_free", write_after_free},
     {"write_after_free_first_bytes", write_after_free_first_bytes},
@@ -175,10 +238,17 @@ static const struct bug_case cases[] = {
     {"write_after_realloc", write_after_realloc},
     {"write_after_free_threads", write_after_free_threads},
     {"read_past_end", read_past_end},
+    {"read_by_strlen", read_by_strlen},
+    {"read_zero_bytes", read_zero_bytes},
+    {"read_zero_bytes_of_calloc", read_zero_bytes_of_calloc},
     {"read_before_start", read_before_start},
+    {"read_before_second", read_before_second},
     {"read_after_free", read_after_free},
+    {"read_after_free_late", read_after_free_late},
+    {"read_after_realloc", read_after_realloc},
     {"read_after_free_of_aligned", read_after_free_of_aligned},
     {"copy_past_end", copy_past_end},
+    {"copy_far_past_end", copy_far_past_end},
     {"write_far_past_end", write_far_past_end},
     {"write_before_start", write_before_start},
     {"write_before_start_never_freed", write_before_start_never_freed},
