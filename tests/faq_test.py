@@ -90,8 +90,31 @@ class Loader(FaqTest):
         done = self.run_preloaded([program])
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "end\n", ""))
         self.assertFalse(self.watched())
-        run = self.hakmem_run([program], "--no-exporter")
-        self.assertEqual((run.status, run.out, run.err), (0, "end\n", ""))
+        program = self.compile('#include <stdio.h>\nint main(void) { return puts("end") < 0; }', "gcc", "-static")
+        script = self.directory / "script"
+        script.write_text(f"#! {program} argument\n")
+        named = self.directory / "named"
+        named.write_text(f"#!/usr/bin/env {program.name}\n")
+        for path in (script, named):
+            path.chmod(0o755)
+        pie = self.compile(TWICE, "gcc", "-static-pie")
+        for command, file in ((program, program), (script, program), (named, program), (pie, pie)):
+            run = self.hakmem_run([command], "--no-exporter", environment={"PATH": f"{self.directory}:{os.environ['PATH']}"})
+            self.assertEqual((run.status, run.out, run.err),
+                             (0, "end\n", f"hakmem run: {file} is statically linked: nothing can be preloaded into it, "
+                                          "only what it starts is watched\n"))
+
+    @need("gcc")
+    def test_another_architecture(self):
+        """Said by `hakmem run`; whether the kernel can start it is another matter."""
+        program = self.compile()
+        content = bytearray(program.read_bytes())
+        content[18:20] = (183).to_bytes(2, "little")  # e_machine: AArch64
+        foreign = self.directory / "foreign"
+        foreign.write_bytes(content)
+        foreign.chmod(0o755)
+        run = self.hakmem_run([foreign], "--no-exporter")
+        self.assertIn(f"hakmem run: {foreign} is for another architecture than x86-64: ", run.err)
 
     def test_cannot_be_preloaded(self):
         done = self.run_preloaded([self.compile()], LD_PRELOAD="/nowhere/libhakmem-diag.so")
@@ -131,6 +154,10 @@ class Rights(FaqTest):
                               env=harness.clean_environment(self.directory, HAKMEM_RUNTIME_DIR=self.runtime))
         self.assertEqual((done.returncode, done.stdout), (0, "end\n"))
         self.assertFalse(self.watched())
+        done = subprocess.run([*as_nobody, harness.COMMAND, "run", "--no-exporter", "--store", ":memory:", "--", program],
+                              text=True, capture_output=True, env=harness.clean_environment(self.directory))
+        self.assertEqual((done.returncode, done.stdout), (0, "end\n"))
+        self.assertIn(f"hakmem run: {program} gains rights by being started", done.stderr)
         done = self.run_preloaded([program])
         self.assertEqual(done.stdout, "end\n")
         self.assertTrue(self.watched(), "as its own user it gains no rights and is watched")
@@ -292,16 +319,21 @@ class Containers(FaqTest):
             harness.wait_until(lambda: alive() == [False], "its end is seen")
 
     def test_a_container_beside_the_exporters(self):
-        """From a PID namespace that doesn't see it, it counts as running: its segment is not taken away."""
+        """From a PID namespace that doesn't see it, its life is seen all the same, and its end."""
         root = self.image(self.compile())
         shutil.copy(self.library, self.runtime / "libhakmem-diag.so")
-        argv = ["unshare", "-m", "-p", "-f", "--kill-child", "bash", "-c", self.CONTAINER, "bash", self.runtime, root, "600"]
-        with harness.running(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
-            harness.wait_until(self.segments, "the segment is there")
+
+        def alive():
             seen = subprocess.run(["unshare", "-m", "-p", "-f", "--mount-proc", harness.COMMAND, "ps", "--json",
                                    "--runtime-dir", self.runtime], capture_output=True, text=True,
                                   env=harness.clean_environment(self.directory))
-            self.assertEqual([listed["alive"] for listed in json.loads(seen.stdout)], [True], seen.stderr)
+            return [listed["alive"] for listed in json.loads(seen.stdout)]
+
+        argv = ["unshare", "-m", "-p", "-f", "--kill-child", "bash", "-c", self.CONTAINER, "bash", self.runtime, root, "600"]
+        with harness.running(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            harness.wait_until(lambda: alive() == [True], "the segment is there, of a process that runs")
+            process.kill()
+        harness.wait_until(lambda: alive() == [False], "it was killed, and its segment says so")
 
 
 if __name__ == "__main__":

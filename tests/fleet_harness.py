@@ -96,6 +96,43 @@ class Postgres:
         return int(self.sql(query)[0][0])
 
 
+# What the tables of sums have to be: what the incidents say.
+SUMS = {
+    "sighting": ("fingerprint, process, build_id, hosts, records, count, last_ns",
+                 "SELECT fingerprint, process, build_id, count(*), sum(records), sum(count), max(last_ns) FROM hakmem.incident"
+                 " GROUP BY 1, 2, 3"),
+    "bug": ("fingerprint, whole, process, kind, hosts, records, count, last_ns",
+            "SELECT fingerprint, whole, CASE WHEN whole THEN '' ELSE process END, min(kind), count(DISTINCT host_id),"
+            " sum(records), sum(count), max(last_ns) FROM hakmem.incident, (VALUES (false), (true)) AS parts (whole)"
+            " GROUP BY 1, 2, 3"),
+}
+
+
+def wrong_sums(server):
+    """Rows of the sums that are not what the incidents say."""
+    wrong = []
+    for table, (columns, expected) in SUMS.items():
+        had = f"SELECT {columns} FROM hakmem.{table}"
+        for one, other in ((had, expected), (expected, had)):
+            wrong += [(table, *row) for row in server.sql(f"({one}) EXCEPT ({other})")]
+    return wrong
+
+
+def certificates(folder, name="localhost", address="127.0.0.1"):
+    """A certificate authority and a server's certificate that it vouches for: files (ca, certificate, key)."""
+    folder.mkdir()
+    ca, ca_key, certificate, key, request = (folder / f"{part}.pem" for part in ("ca", "ca-key", "server", "server-key", "request"))
+    names = folder / "names"
+    names.write_text(f"subjectAltName=DNS:{name},IP:{address}\n")
+    for command in (["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=hakmem test CA",
+                     "-keyout", ca_key, "-out", ca],
+                    ["req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", key, "-out", request],
+                    ["x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "2",
+                     "-extfile", names, "-out", certificate]):
+        subprocess.run(["openssl", *command], check=True, capture_output=True, timeout=60)
+    return ca, certificate, key
+
+
 @contextlib.contextmanager
 def small_disk(folder, size):
     """A tmpfs, for a disk that is full soon. Needs root."""

@@ -1,6 +1,7 @@
 """Random input. The short form has seeds of its own; HAKMEM_FUZZ_SECONDS=N goes on with new ones for N seconds."""
 
 import os
+import pathlib
 import random
 import sys
 import time
@@ -41,19 +42,37 @@ class OverwrittenHeaders(harness.HakmemTest):
 
 
 class LibFuzzer(harness.HakmemTest):
-    """Coverage-guided: the segment reader and the options, each for a few seconds or HAKMEM_FUZZ_SECONDS."""
+    """Coverage-guided, each for a few seconds or HAKMEM_FUZZ_SECONDS: segment reader, options, what the web server is
+    told, and sequences of calls of the allocator in several threads. HAKMEM_FUZZ_CORPUS=FOLDER keeps what was found."""
 
-    # A right file first, which mutations then damage.
-    SEEDS = {"fuzz_reader": b"M", "fuzz_options": b"level=guard:sample_bytes=1:runtime_dir=/tmp"}
+    # What is right, which mutations then damage.
+    SEEDS = {
+        "fuzz_reader": [b"M", b"R"],
+        "fuzz_options": [b"level=guard:sample_bytes=1:runtime_dir=/tmp"],
+        "fuzz_web": [b"qprocess=x&kind=double_free&limit=10&since=2026-01-01T00:00:00Z", b"cbasic_auth_users: {a: $2b$04$x}\n"],
+        "fuzz_api": [random.Random(1).randbytes(1000)],
+    }
+    LONGEST = {"fuzz_api": 4000}
 
     def test_targets(self):
-        for name, first in self.SEEDS.items():
+        real = self.preload([harness.BUILD / "tests" / "bugs" / "double_free", "immediate", "24"], level="guard")
+        segment, = real.runtime_dir.glob("*.hakmem")
+        wanted = os.environ.get("HAKMEM_FUZZ_TARGETS", " ".join(self.SEEDS)).split()
+        for name in wanted:
+            seeds = self.SEEDS[name]
             if not (FOLDER / name).exists():
                 self.skipTest("not installed: clang-14, libclang-rt-14-dev")
             corpus = self.new_directory()
-            (corpus / "first").write_bytes(first)
-            result = self.preload([FOLDER / name, f"-max_total_time={max(5, SECONDS):.0f}", "-max_len=600",
-                                   f"-artifact_prefix={self.directory}/", corpus], library=None, timeout=SECONDS + 120)
+            for i, seed in enumerate(seeds):
+                (corpus / str(i)).write_bytes(seed)
+            kept = os.environ.get("HAKMEM_FUZZ_CORPUS")
+            folders = [corpus]
+            if kept:
+                folders.insert(0, pathlib.Path(kept) / name)
+                folders[0].mkdir(parents=True, exist_ok=True)
+            result = self.preload([FOLDER / name, f"-max_total_time={max(5, SECONDS):.0f}", f"-max_len={self.LONGEST.get(name, 600)}",
+                                   f"-artifact_prefix={kept or self.directory}/", *folders], library=None, timeout=SECONDS + 120,
+                                  environment={"HAKMEM_FUZZ_SEGMENT": segment})
             self.assertEqual(result.status, 0, result.err[-3000:])
             self.assertRegex(result.err, r"Done \d+ runs")
             print(f"  {name}: {result.err.splitlines()[-1]}", file=sys.stderr)

@@ -102,10 +102,10 @@ class Metrics:
 class Exporter:
     """`hakmem exporter` on a free port, as a context manager."""
 
-    def __init__(self, runtime_dir, store, directory, *arguments):
+    def __init__(self, runtime_dir, store, directory, *arguments, listen="127.0.0.1:0"):
         self._log = open(pathlib.Path(directory) / "exporter.log", "w+")
         self.process = subprocess.Popen(
-            [COMMAND, "exporter", "--listen", "127.0.0.1:0", "--runtime-dir", runtime_dir, "--store", store, *arguments],
+            [COMMAND, "exporter", "--listen", listen, "--runtime-dir", runtime_dir, "--store", store, *arguments],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, env=clean_environment(pathlib.Path(directory)))
         self.url = served_at(self.process, self.log)
 

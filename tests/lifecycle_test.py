@@ -4,7 +4,9 @@ The program of tests/lifecycle/ checks its own results; here: that it ends as it
 is said but what must be, and that there is no false incident (report=stderr would print it).
 """
 
+import contextlib
 import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -26,8 +28,11 @@ CASES = {
                 "load_and_unload", "handlers_allocate_and_jump", "stack_overflow_on_alternate_stack",
                 "own_faults_end_the_process", "interval_timer", "short"],
     "Rights": ["drop_rights", "change_root", "seccomp_later", "seccomp_from_the_start", "after_seccomp", "limits",
-               "short_of_address_space", "much_to_tell"],
+               "short_of_address_space", "waves", "much_to_tell"],
 }
+# Memory for a program that holds 12 MiB at a time: trace notes each of its blocks here, guard keeps 16 MiB of what was
+# freed, slack and both stacks of each block, and pages for one in 50.
+PLAIN_MIB, WATCHED_MIB, GUARDED_MIB = 56, 80, 192
 ROOT = os.geteuid() == 0
 NO_TELEMETRY = r"hakmem: running without telemetry: [^\n]+\n"
 ONE_BAD_FREE = r"hakmem: bad free of 0x[0-9a-f]+: foreign_pointer, left alone; [^\n]+\n"
@@ -133,6 +138,39 @@ class Rights(LifecycleTest):
                     self.assertEqual((result.status, result.out), (0, "ok\n"), result)
                     # Nor for libunwind.
                     self.assertRegex(result.err, rf"\A(?:{NO_TELEMETRY}|hakmem: no backtraces: [^\n]+\n)*\Z")
+
+
+@contextlib.contextmanager
+def memory_limit(mib):
+    """A cgroup for that much memory, of version 1 or 2; None where none can be made."""
+    root = pathlib.Path("/sys/fs/cgroup")
+    old = (root / "memory").is_dir()
+    group = root / ("memory" if old else "") / f"hakmem-test-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError:
+        yield None
+        return
+    try:
+        (group / ("memory.limit_in_bytes" if old else "memory.max")).write_text(str(mib << 20))
+        yield group
+    except OSError:  # version 2, and nobody hands the controller down
+        yield None
+    finally:
+        group.rmdir()
+
+
+class Memory(LifecycleTest):
+    def test_cgroup(self):
+        """What a program gave back is there for it again: it is not ended for want of memory."""
+        for library, level, options in [(None, None, {}), *VARIANTS]:
+            with self.subTest(library=library, level=level), memory_limit(
+                    GUARDED_MIB if level == "guard" else WATCHED_MIB if level == "trace" else PLAIN_MIB) as group:
+                if group is None:
+                    self.skipTest("not allowed: a cgroup with a memory limit")
+                result = self.preload(["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', group, PROGRAM, "waves"],
+                                      library=library, level=level, options=options)
+                self.assertEqual((result.status, result.out, result.err), (0, "ok\n", ""), result)
 
 
 def can_mount():

@@ -13,6 +13,9 @@ import unittest
 import harness
 from harness import need
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "programs"))
+import real_programs  # noqa: E402
+
 # (library, level) that every program is run under.
 VARIANTS = [("production", None)] + [("diag", level) for level in harness.built_levels()]
 GXX = shutil.which("g++") or shutil.which("c++")
@@ -262,58 +265,30 @@ class Sort(ProgramTest):
         self.compare(run, same)
 
 
-class Tools(harness.HakmemTest):
-    """Programs that take text and give text: status, output and stderr as without, at every level."""
+class Listed(harness.HakmemTest):
+    """Those of tests/programs/real_programs.py that have no class of their own here, with little to do."""
 
-    DATA = "".join(f"line {n * 7919 % 10007} of {n}\n" for n in range(20_000))
-    # name: (arguments, what goes in). DATA is in $TEXT too, a file.
-    COMMANDS = {
-        "bash": (["-c", "for i in {1..20}; do x=$(echo $i); a[$i]=$x$x; done; (IFS=,; echo \"${a[*]}\")"], ""),
-        "bzip2": (["-c"], DATA),
-        "clang": (["-O2", "-S", "-x", "c", "-", "-o", "-"], "int f(int n) { int s = 0; while (n) s += n--; return s; }"),
-        "cmake": (["--help-commands"], ""),
-        "curl": (["-s", "file://{text}"], ""),
-        "diff": (["-s", "{text}", "-"], DATA),
-        "find": (["/usr/include/c++", "-name", "*.h"], ""),
-        "gdb": (["-q", "-nx", "-batch", "-ex", "print 6 * 7", "/bin/ls"], ""),
-        "gnuplot": (["-e", "set terminal dumb; plot sin(x)"], ""),
-        "gzip": (["-cn"], DATA),
-        "m4": ([], "define(`r', `ifelse($1, 0, , `$1 r(decr($1))')')r(200)"),
-        "make": (["-f", "-"], "all: ; @echo $(sort $(wildcard /usr/include/*.h))"),
-        "mawk": (["{ n[$2 % 97] += $4 } END { for (i = 0; i < 97; i++) print i, n[i] }"], DATA),
-        "node": (["-e", "const a = []; for (let i = 0; i < 2e5; i++) a.push({i, s: 'x' + i}); a.sort((p, q) => p.s < q.s ? -1 : 1);"
-                  "console.log(a[777].s, require('zlib').deflateSync(JSON.stringify(a)).length)"], ""),
-        "openssl": (["dgst", "-sha256"], DATA),
-        "perl": (["-ne", "push @{$h{length $_}}, $_; END { print map { scalar(@{$h{$_}}) . qq( ) . $_ . qq(\\n) } sort keys %h }"],
-                 DATA),
-        "sed": (["-E", "s/([0-9]+) of ([0-9]+)/\\2 \\1/; G"], DATA),
-        "tar": (["--sort=name", "--mtime=@0", "-cf", "-", "/usr/include/c++/12/ext"], ""),
-        "xz": (["-T2", "-2", "-c", "--block-size=65536"], DATA),
-        "zstd": (["-T2", "-c", "-q"], DATA),
-    }
+    def check(self, program):
+        self.directory.chmod(0o755)  # some run as another user
+        runs = real_programs.Runs(program, self.new_directory())
+        expected = runs.run(None)
+        self.assertEqual(expected.status, 0, expected.err)
+        for variant in program.variants:
+            with self.subTest(program=program.name, variant=variant):
+                self.assertEqual(runs.faults(runs.run(variant), expected, variant), [])
 
-    def test_tools(self):
-        text = self.directory / "text"
-        text.write_text(self.DATA)
-        missing = [name for name in self.COMMANDS if shutil.which(name) is None]
-        if missing:
-            print(f"  not installed: {', '.join(missing)}", file=sys.stderr)
-        for name, (arguments, given) in self.COMMANDS.items():
-            if name in missing:
-                continue
-            argv = [shutil.which(name), *(part.replace("{text}", str(text)) for part in arguments)]
-            expected = self.output_of(argv, given, {})
-            self.assertEqual(expected.returncode, 0, expected)
-            for library, level in VARIANTS:
-                with self.subTest(name=name, library=library, level=level):
-                    environment = self.preload_environment(self.new_directory(), library, level, {"report": "stderr"})
-                    result = self.output_of(argv, given, environment)
-                    self.assertEqual((result.returncode, result.stderr), (0, expected.stderr))
-                    self.assertTrue(result.stdout == expected.stdout, "other output")
 
-    def output_of(self, argv, given, environment):
-        return subprocess.run(argv, input=given.encode(), capture_output=True, timeout=harness.TIMEOUT,
-                              env=harness.clean_environment(self.directory, **environment))
+def add_listed():
+    for program in real_programs.PROGRAMS:
+        if program.tested_apart:
+            continue
+        missing = program.missing()
+        test = unittest.skipIf(missing, f"not installed: {program.package}")(
+            lambda self, program=program: self.check(program))
+        setattr(Listed, "test_" + re.sub(r"\W+", "_", program.name), test)
+
+
+add_listed()
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ class PostgresTest(SinkTest):
                                    f" FROM hakmem.{table} ORDER BY 2, 1")
             self.assertEqual([(process, print_, *map(int, numbers)) for process, print_, *numbers in rows], groups, table)
         self.assertEqual(self.server.number("SELECT sum(count) FROM hakmem.sighting"), sum(expected.values()))
+        self.assertEqual(fleet_harness.wrong_sums(self.server), [])
 
 
 @need("psql")
@@ -155,6 +156,7 @@ class Postgres(PostgresTest):
         harness.wait_until(lambda: self.tables() and self.server.number("SELECT count(*) FROM hakmem.record") == 800, "all")
         self.assertEqual(self.server.number("SELECT sum(count) FROM hakmem.sighting"), 2 * sum(self.stored().values()))
         self.assertEqual(self.server.sql("SELECT DISTINCT hosts FROM hakmem.sighting"), [["2"]])
+        self.assertEqual(fleet_harness.wrong_sums(self.server), [])
 
     def tables(self):
         return self.server.number("SELECT count(*) FROM pg_tables WHERE schemaname = 'hakmem' AND tablename = 'sighting'")
@@ -225,6 +227,45 @@ class Postgres(PostgresTest):
             del expected[bad]
             harness.wait_until(lambda: self.arrived() == expected, "and those behind")
             self.assertEqual(exporter.metrics().total("hakmem_exporter_sink_rejected_total"), 1)
+
+    @need("openssl")
+    def test_tls(self):
+        """The server is known by its certificate, or it gets nothing."""
+        ca, certificate, key = fleet_harness.certificates(self.directory / "right")
+        other_ca, *_ = fleet_harness.certificates(self.directory / "other")
+        for path in (certificate, key):
+            shutil.chown(path, self.server.user)
+        key.chmod(0o600)
+        self.server.start("ssl=on", f"ssl_cert_file={certificate}", f"ssl_key_file={key}")
+        # Nobody without TLS.
+        (self.server.data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 trust\nlocal all all trust\n")
+        self.server.sql("SELECT pg_reload_conf()")
+        self.happen(20, 5)
+        verified = f"{self.server.url}?sslmode=verify-full&sslrootcert="
+        for url, said in ((f"{verified}{other_ca}", "certificate verify failed"),
+                          (f"{self.server.url}?sslmode=disable", "no encryption"),
+                          (f"{verified}{ca}&hostaddr=127.0.0.1".replace("@127.0.0.1", "@elsewhere.test"), "elsewhere.test")):
+            with self.exporter("--sink", url) as exporter:
+                harness.wait_until(lambda: exporter.metrics().total("hakmem_exporter_sink_failures_total") >= 1, "it is refused")
+                self.assertIn(said, exporter.log())
+        self.assertEqual(self.server.number("SELECT count(*) FROM pg_namespace WHERE nspname = 'hakmem'"), 0)
+        with self.exporter("--sink", f"{verified}{ca}"):
+            self.await_all()
+        # And the page reads by it.
+        with harness.Exporter(self.runtime_dir, f"{verified}{ca}", self.new_directory()) as exporter:
+            self.assertEqual(len(json.loads(exporter.get("/api/v1/groups"))["groups"]), 5)
+
+    def test_a_schema_of_the_first_step(self):
+        """What is there already is in the sums that a later step brought."""
+        self.server.start()
+        self.happen(600)
+        with self.exporter("--sink", self.server.url):
+            self.await_all()
+        self.server.sql("DROP TABLE hakmem.bug; DELETE FROM hakmem.migration WHERE version > 1;"
+                        + "".join(f"DROP INDEX hakmem.incident_by_{by};" for by in ("bug", "process", "kind", "build")))
+        self.happen(650)
+        with self.exporter("--sink", self.server.url):
+            self.await_all()
 
     def test_memory_is_bounded(self):
         self.server.start()

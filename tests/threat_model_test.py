@@ -1,4 +1,4 @@
-"""docs/threat-model.md names a test for each line, and each is there; the binaries are hardened."""
+"""docs/threat-model.md names a test for each line, and each is there; the binaries are hardened; its odds are so."""
 
 import re
 import subprocess
@@ -14,6 +14,15 @@ class ThreatModel(unittest.TestCase):
         for file, name in lines:
             text = (harness.SOURCE / "tests" / file).read_text()
             self.assertRegex(text, rf"\bdef {name}\(|, {name}\)", file)
+
+
+class Odds(unittest.TestCase):
+    """The table of an overflow by one byte is what the command prints, to the digit: every value is tried."""
+
+    def test_table_is_current(self):
+        printed = subprocess.run([harness.SOURCE / "tests" / "fuzz" / "odds", "--build", harness.BUILD], text=True,
+                                 stdout=subprocess.PIPE, check=True, timeout=harness.TIMEOUT).stdout
+        self.assertIn(printed, (harness.SOURCE / "docs" / "threat-model.md").read_text())
 
 
 class Hardening(unittest.TestCase):

@@ -16,7 +16,7 @@ constexpr std::chrono::milliseconds kHistoryInterval{990};  // a little less tha
 }  // namespace
 
 Ingest::Ingest(Collector &collector, Store &store, unsigned retention_days,
-               std::function<void(std::uint64_t)> expire_fleet)
+               std::function<bool(std::uint64_t)> expire_fleet)
     : collector_(collector), store_(store), retention_days_(retention_days), expire_fleet_(std::move(expire_fleet)) {}
 
 Ingest::~Ingest() { finish(); }
@@ -124,7 +124,7 @@ void Ingest::expire() {
     if (now <= kept) return;
     const auto before_ns = static_cast<std::uint64_t>((now - kept).count());
     store_.expire(before_ns);
-    if (expire_fleet_) expire_fleet_(before_ns);
+    if (expire_fleet_ && expire_fleet_(before_ns)) next_expiry_ = {};
 }
 
 }  // namespace hakmem

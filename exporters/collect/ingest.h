@@ -23,9 +23,10 @@ namespace hakmem {
 
 class Ingest {
   public:
-    // `retention_days` 0: incidents are kept for ever. `expire_fleet` is told, too, before which time they go.
+    // `retention_days` 0: incidents are kept for ever. `expire_fleet` is told, too, before which time they go; it takes
+    // some of them away and says whether it is to be called again soon.
     Ingest(Collector &collector, Store &store, unsigned retention_days,
-           std::function<void(std::uint64_t before_ns)> expire_fleet = {});
+           std::function<bool(std::uint64_t before_ns)> expire_fleet = {});
     ~Ingest();
 
     void start();
@@ -47,7 +48,7 @@ class Ingest {
     Collector &collector_;
     Store &store_;
     const unsigned retention_days_;
-    const std::function<void(std::uint64_t)> expire_fleet_;
+    const std::function<bool(std::uint64_t)> expire_fleet_;
     Symbolizer symbolizer_;
     struct Stored {
         std::uint64_t count = 0;

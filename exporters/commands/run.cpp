@@ -15,6 +15,7 @@
 
 #include "commands/command.h"
 #include "commands/launch.h"
+#include "commands/preloadable.h"
 #include "diag/runtime_dir.h"
 #include "log/log.h"
 #include "service/service.h"
@@ -104,6 +105,12 @@ pid_t start(const std::vector<std::string> &command, const std::vector<std::stri
     return pid;
 }
 
+void say_if_unwatched(const std::string &command) {
+    if (const std::string why = why_not_preloaded(command); !why.empty())
+        std::cerr << "hakmem run: " << why << ": nothing can be preloaded into it, only what it starts is watched"
+                  << std::endl;
+}
+
 // Waits for the command and passes signals on to it. Returns its exit status, 128+N where signal N ended it.
 int wait_for(pid_t pid, const sigset_t &signals) {
     for (;;) {
@@ -182,6 +189,7 @@ int run(const Arguments &arguments, const std::vector<std::string> &command) {
             throw UsageError("--listen takes HOST:PORT, not " + text::clean(arguments.listen));
     }
     Launch launch = launch_of(arguments);
+    say_if_unwatched(command.front());
 
     // Before any thread is made, so that all of them leave the signals to us.
     sigset_t signals, inherited;

@@ -49,7 +49,8 @@ int change_process(const Arguments &arguments) {
     const auto deadline = std::chrono::steady_clock::now() + kWait;
     do {
         const auto result = segment::read_file(file.path, segment::Parts::counters);
-        if (result.snapshot && result.snapshot->control_seen == generation) return 0;
+        // This change, or already a later one.
+        if (result.snapshot && static_cast<std::int32_t>(result.snapshot->control_seen - generation) >= 0) return 0;
         std::this_thread::sleep_for(kPoll);
     } while (std::chrono::steady_clock::now() < deadline);
     std::cerr << "hakmem: process " << arguments.pid

@@ -55,7 +55,7 @@ void Database::wait(bool to_write, Clock::time_point deadline) {
     for (;;) {
         if (interrupted_) failed("interrupted");
         const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
-        if (left.count() <= 0) failed("no answer within " + std::to_string(timeout_.count() / 1'000) + " s");
+        if (left.count() <= 0) failed("no answer within " + std::to_string(limit_.count() / 1'000) + " s");
         pollfd ready{PQsocket(connection_), static_cast<short>(to_write ? POLLIN | POLLOUT : POLLIN), 0};
         const int result = ::poll(&ready, 1, static_cast<int>(std::min(left, kLookUp).count()));
         if (result > 0) return;
@@ -72,7 +72,8 @@ void Database::connect() {
     const char *values[] = {"hakmem", "UTF8", limit.c_str(), url_.c_str(), nullptr};
     connection_ = PQconnectStartParams(keys, values, 1);
     if (connection_ == nullptr) throw DatabaseError("PostgreSQL: out of memory", false);
-    const auto deadline = Clock::now() + timeout_;
+    limit_ = timeout_;
+    const auto deadline = Clock::now() + limit_;
     for (PostgresPollingStatusType state = PGRES_POLLING_WRITING; state != PGRES_POLLING_OK;) {
         if (PQstatus(connection_) == CONNECTION_BAD || state == PGRES_POLLING_FAILED)
             failed(one_line(PQerrorMessage(connection_)));
@@ -120,7 +121,8 @@ Rows Database::result(Clock::time_point deadline) {
     return last;
 }
 
-Rows Database::query(const std::string &sql, const Parameters &parameters) {
+Rows Database::query(const std::string &sql, const Parameters &parameters,
+                     std::optional<std::chrono::milliseconds> timeout) {
     const std::lock_guard lock(mutex_);
     connect();
     std::vector<const char *> values;
@@ -130,7 +132,8 @@ Rows Database::query(const std::string &sql, const Parameters &parameters) {
                                     : PQsendQueryParams(connection_, sql.c_str(), static_cast<int>(values.size()),
                                                         nullptr, values.data(), nullptr, nullptr, 0);
     if (sent == 0) failed(one_line(PQerrorMessage(connection_)));
-    return result(Clock::now() + timeout_);
+    limit_ = timeout.value_or(timeout_);
+    return result(Clock::now() + limit_);
 }
 
 void Database::in_transaction(const std::function<void()> &work) {

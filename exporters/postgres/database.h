@@ -44,8 +44,9 @@ class Database {
     Database(const Database &) = delete;
     Database &operator=(const Database &) = delete;
 
-    // Throws DatabaseError. $1, $2, … are the parameters.
-    Rows query(const std::string &sql, const Parameters &parameters = {});
+    // Throws DatabaseError. $1, $2, … are the parameters. A time limit of its own is for what may take long.
+    Rows query(const std::string &sql, const Parameters &parameters = {},
+               std::optional<std::chrono::milliseconds> timeout = {});
     // All or nothing.
     void in_transaction(const std::function<void()> &work);
     void close();
@@ -63,6 +64,7 @@ class Database {
     const std::function<void(Database &)> made_;
     std::recursive_mutex mutex_;
     std::atomic<bool> interrupted_ = false;
+    std::chrono::milliseconds limit_{};  // of what is under way
     PGconn *connection_ = nullptr;
 };
 

@@ -1,6 +1,6 @@
-// The incidents of all hosts, read from the fleet's PostgreSQL. Groups are made of its sightings, one row a
-// fingerprint, process and build, whatever the number of hosts; only a question about one host looks at that host's
-// incidents.
+// The incidents of all hosts, read from the fleet's PostgreSQL. Groups are made of its bugs, one row a fingerprint and
+// process, whatever the number of hosts and builds; a question about a time or a build looks at the sightings, only one
+// about a host at that host's incidents.
 #pragma once
 
 #include <mutex>
@@ -22,15 +22,18 @@ class FleetIncidents : public IncidentReader {
 
     std::optional<std::vector<FleetHost>> hosts() override;
 
-    // Deletes what was last seen before that.
-    void expire(std::uint64_t before_ns);
+    // Deletes some of what was last seen before that; whether there is more.
+    bool expire(std::uint64_t before_ns);
 
   private:
     Rows query(const std::string &sql, const Database::Parameters &parameters);
-    std::vector<Facet> facets(const char *column, const IncidentFilter &filter);
-    void add_builds(IncidentGroups &groups, const IncidentFilter &filter);
+    void add_details(IncidentGroups &groups, const IncidentFilter &filter);
+    bool expire_incidents(const std::string &before);
+    bool expire_records(const std::string &before);
 
     Database database_;
+    Database expiry_;                  // the page does not wait for what is deleted
+    std::uint64_t expired_pages_ = 0;  // of the records, by the pass that is under way
 };
 
 }  // namespace hakmem

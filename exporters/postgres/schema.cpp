@@ -73,7 +73,48 @@ DO $$ BEGIN
     ALTER TABLE hakmem.incident ALTER COLUMN json SET COMPRESSION lz4;
 EXCEPTION WHEN OTHERS THEN NULL;  -- a server without it compresses by its own method
 END $$;)"},
+    // An exporter that only knows the first step would not keep `bug` true: it waits, with its outbox, to be brought up
+    // to date.
+    {2, R"(
+CREATE TABLE hakmem.bug (
+    fingerprint text COLLATE "C" NOT NULL,
+    whole boolean NOT NULL,
+    process text NOT NULL,
+    module text NOT NULL,
+    kind text NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    site text NOT NULL,
+    caller text NOT NULL,
+    other_site text NOT NULL,
+    hosts bigint NOT NULL,
+    records bigint NOT NULL,
+    count bigint NOT NULL,
+    first_ns bigint NOT NULL,
+    last_ns bigint NOT NULL,
+    PRIMARY KEY (fingerprint, whole, process)) WITH (fillfactor = 50);
+LOCK TABLE hakmem.incident, hakmem.sighting IN SHARE MODE;
+WITH seen AS (
+    SELECT false AS whole, process AS name, * FROM hakmem.sighting
+    UNION ALL SELECT true, '', * FROM hakmem.sighting),
+sums AS (
+    SELECT fingerprint, whole, name, sum(records) AS records, sum(count) AS count, min(first_ns) AS first_ns,
+        max(last_ns) AS last_ns FROM seen GROUP BY 1, 2, 3),
+latest AS (
+    SELECT DISTINCT ON (fingerprint, whole, name) fingerprint, whole, name, module, kind, id, site, caller, other_site
+    FROM seen ORDER BY fingerprint, whole, name, last_ns DESC),
+spread AS (
+    SELECT fingerprint, false AS whole, process AS name, count(DISTINCT host_id) AS hosts FROM hakmem.incident
+    GROUP BY 1, 2, 3
+    UNION ALL SELECT fingerprint, true, '', count(DISTINCT host_id) FROM hakmem.incident GROUP BY 1, 2, 3)
+INSERT INTO hakmem.bug SELECT fingerprint, whole, name, module, kind, id, site, caller, other_site, coalesce(hosts, 0),
+    records, count, first_ns, last_ns FROM sums JOIN latest USING (fingerprint, whole, name)
+    LEFT JOIN spread USING (fingerprint, whole, name);
+CREATE INDEX incident_by_bug ON hakmem.incident (fingerprint, last_ns);
+CREATE INDEX incident_by_process ON hakmem.incident (process, last_ns);
+CREATE INDEX incident_by_kind ON hakmem.incident (kind, last_ns);
+CREATE INDEX incident_by_build ON hakmem.incident (build_id, last_ns);)"},
 };
+constexpr std::chrono::minutes kMigrationTimeout{30};  // a step may rebuild what is large by now
 constexpr int kKnown = static_cast<int>(std::size(kMigrations));
 
 // Highest step done, and what a client has to know for it; both 0 where there is no schema.
@@ -104,7 +145,8 @@ void migrate_fleet(Database &database) {
             "NULL,"
             " done_at timestamptz NOT NULL DEFAULT now())");
         for (int step = version(database).first; step < kKnown; ++step) {  // another may have been first
-            database.query(kMigrations[step].sql);
+            database.query("SET LOCAL statement_timeout = 0");
+            database.query(kMigrations[step].sql, {}, kMigrationTimeout);
             database.query("INSERT INTO hakmem.migration (version, compatible_from) VALUES ($1, $2)",
                            {std::to_string(step + 1), std::to_string(kMigrations[step].compatible_from)});
         }

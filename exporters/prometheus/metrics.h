@@ -112,7 +112,7 @@ inline constexpr MetricDescription kMetrics[] = {
 };
 
 static_assert(
-    [] {
+    []() {
         for (std::size_t i = 0; i < std::size(kMetrics); ++i) {
             if (static_cast<std::size_t>(kMetrics[i].metric) != i) return false;
             if (kMetrics[i].name.ends_with("_total") != (kMetrics[i].type == MetricType::counter)) return false;

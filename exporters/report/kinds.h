@@ -133,7 +133,7 @@ inline constexpr KindText kKindTexts[] = {
 };
 
 static_assert(
-    [] {
+    []() {
         for (unsigned i = 0; i < segment::kKinds; ++i)
             if (static_cast<unsigned>(kKindTexts[i].kind) != i) return false;
         return std::size(kKindTexts) == segment::kKinds;

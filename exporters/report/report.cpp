@@ -128,6 +128,13 @@ class Report {
     void stacks() {
         stack("Written by", in_.writer);
         stack(kind().free_title, in_.free);
+        if (in_.free.empty() && in_.writer.empty()) {
+            line("");
+            line(
+                "Noticed in passing, by an audit or when the allocator took up the block, not by a free: there is no "
+                "stack "
+                "of that.");
+        }
         stack("Freed before here", in_.previous_free);
         stack("Allocated here", in_.alloc);
     }

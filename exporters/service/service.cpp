@@ -5,9 +5,9 @@
 namespace hakmem {
 namespace {
 
-std::function<void(std::uint64_t)> expiry_of(FleetIncidents *fleet) {
+std::function<bool(std::uint64_t)> expiry_of(FleetIncidents *fleet) {
     if (fleet == nullptr) return {};
-    return [fleet](std::uint64_t before_ns) { fleet->expire(before_ns); };
+    return [fleet](std::uint64_t before_ns) { return fleet->expire(before_ns); };
 }
 
 // Where others reach the server, if they can.

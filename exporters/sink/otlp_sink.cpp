@@ -157,8 +157,7 @@ OtlpSink::OtlpSink(const std::string &url, SinkSource source) : source_(std::mov
     }
     const std::size_t host = rest.find("://") + 3, path = rest.find('/', host);
     if (path == host || rest.size() == host) throw std::invalid_argument("names no host");
-    if (path == std::string::npos || path + 1 == rest.size()) rest = rest.substr(0, path) + kPath;
-    url_ = rest;
+    url_ = path == std::string::npos || path + 1 == rest.size() ? rest.substr(0, path) + kPath : rest;
     static const CURLcode initialized = curl_global_init(CURL_GLOBAL_DEFAULT);
     if (initialized != CURLE_OK) throw std::runtime_error("libcurl cannot be initialized");
 }

@@ -15,7 +15,7 @@ constexpr std::chrono::seconds kTimeout{30};
 // What a row shows of its latest incident.
 constexpr const char *kLatestOfIncident[] = {"id",    "kind", "module", "pid",        "thread",
                                              "level", "site", "caller", "other_site", "json"};
-constexpr const char *kLatestOfSighting[] = {"id", "kind", "module", "site", "caller", "other_site"};
+constexpr const char *kLatestOfSighting[] = {"id", "kind", "module", "site", "caller", "other_site"};  // and of a bug
 
 template <std::size_t N>
 std::string names(const char *const (&columns)[N], const std::string &before = {}) {
@@ -41,8 +41,9 @@ std::string raise(const std::string &table) {
            table + ".last_ns, excluded.last_ns)";
 }
 
-// $1 is the host's number, $2 the batch. Rows of `sighting` are shared with other hosts: they are taken in one order,
-// and last, so that nobody waits for them long.
+// $1 is the host's number, $2 the batch. Rows of `sighting` and `bug` are shared with other hosts: they are taken in
+// one order, and last, so that nobody waits for them long. A host is counted where it had no such incident before this
+// statement.
 std::string batch_sql() {
     return "WITH batch AS MATERIALIZED ("
            " SELECT b.*, greatest(b.count - coalesce(r.count, 0), 0) AS delta, (r.id IS NULL)::integer AS fresh"
@@ -56,14 +57,17 @@ std::string batch_sql() {
            " SELECT fingerprint, process, build_id, sum(delta)::bigint AS count, sum(fresh)::bigint AS records,"
            "  min(first_ns) AS first_ns, max(last_ns) AS last_ns FROM batch GROUP BY 1, 2, 3),"
            "latest AS MATERIALIZED ("
-           " SELECT DISTINCT ON (fingerprint, process, build_id) fingerprint, process, build_id" +
+           " SELECT DISTINCT ON (fingerprint, process, build_id) fingerprint, process, build_id, last_ns" +
            names(kLatestOfIncident) +
            " FROM batch ORDER BY fingerprint, process, build_id, last_ns DESC, id),"
+           "known AS MATERIALIZED ("
+           " SELECT DISTINCT i.fingerprint, i.process FROM hakmem.incident AS i"
+           "  JOIN (SELECT DISTINCT fingerprint FROM batch) AS b USING (fingerprint) WHERE i.host_id = $1::integer),"
            "stored AS ("
            " INSERT INTO hakmem.incident AS i (host_id, fingerprint, process, build_id, records, count, first_ns, "
            "last_ns" +
            names(kLatestOfIncident) +
-           ") SELECT $1::integer, fingerprint, process, build_id, records, count, first_ns, last_ns" +
+           ") SELECT $1::integer, fingerprint, process, build_id, records, count, first_ns, sums.last_ns" +
            names(kLatestOfIncident) +
            " FROM sums JOIN latest USING (fingerprint, process, build_id) ORDER BY 2, 3, 4"
            " ON CONFLICT (fingerprint, host_id, process, build_id)" +
@@ -73,11 +77,32 @@ std::string batch_sql() {
            " INSERT INTO hakmem.record AS r (id, host_id, incident_key, count, last_ns)"
            " SELECT id, $1::integer, key, count, last_ns FROM batch JOIN stored USING (fingerprint, process, build_id)"
            " ON CONFLICT (id, host_id) DO UPDATE SET incident_key = excluded.incident_key,"
-           "  count = greatest(r.count, excluded.count), last_ns = greatest(r.last_ns, excluded.last_ns))"
-           "INSERT INTO hakmem.sighting AS s (fingerprint, process, build_id, hosts, records, count, first_ns, "
+           "  count = greatest(r.count, excluded.count), last_ns = greatest(r.last_ns, excluded.last_ns)),"
+           // Each sum counts for its process and for the whole.
+           "parts (whole) AS (VALUES (false), (true)),"
+           "bugs AS ("
+           " SELECT fingerprint, whole, CASE WHEN whole THEN '' ELSE process END AS process, sum(records)::bigint AS "
+           "records, sum(count)::bigint AS count, min(first_ns) AS first_ns, max(last_ns) AS last_ns"
+           " FROM sums, parts GROUP BY 1, 2, 3),"
+           "latest_bugs AS ("
+           " SELECT DISTINCT ON (fingerprint, whole, 3) fingerprint, whole, CASE WHEN whole THEN '' ELSE process END "
+           "AS "
+           "process" +
+           names(kLatestOfSighting) +
+           " FROM latest, parts ORDER BY fingerprint, whole, 3, last_ns DESC, id),"
+           "counted AS ("
+           " INSERT INTO hakmem.bug AS g (fingerprint, whole, process, hosts, records, count, first_ns, last_ns" +
+           names(kLatestOfSighting) +
+           ") SELECT fingerprint, whole, b.process, (NOT EXISTS (SELECT FROM known AS k WHERE k.fingerprint = "
+           "b.fingerprint AND (whole OR k.process = b.process)))::integer, records, count, first_ns, last_ns" +
+           names(kLatestOfSighting) +
+           " FROM bugs AS b JOIN latest_bugs USING (fingerprint, whole, process) ORDER BY 1, 2, 3"
+           " ON CONFLICT (fingerprint, whole, process)" +
+           raise("g") + ", hosts = g.hosts + excluded.hosts" + take_later(kLatestOfSighting, "g") +
+           ") INSERT INTO hakmem.sighting AS s (fingerprint, process, build_id, hosts, records, count, first_ns, "
            "last_ns" +
            names(kLatestOfSighting) +
-           ") SELECT fingerprint, process, build_id, stored.fresh, records, count, first_ns, last_ns" +
+           ") SELECT fingerprint, process, build_id, stored.fresh, records, count, first_ns, sums.last_ns" +
            names(kLatestOfSighting) +
            " FROM sums JOIN latest USING (fingerprint, process, build_id)"
            " JOIN stored USING (fingerprint, process, build_id) ORDER BY 1, 2, 3"
@@ -142,11 +167,12 @@ std::uint64_t PostgresSink::deliver(const SinkBatch &batch) {
             if (stored_cursor() < batch.after)
                 throw SinkError(SinkError::Reason::unreachable, "PostgreSQL: the database has lost what it had");
             database_.query("UPDATE hakmem.host SET last_seen = now() WHERE id = $1", {host_id_});
-            if (!batch.items.empty()) database_.query(batch_sql(), {host_id_, rows});
             database_.query(
                 "INSERT INTO hakmem.outbox (host_id, store, cursor) VALUES ($1, $2, $3)"
                 " ON CONFLICT (host_id, store) DO UPDATE SET cursor = excluded.cursor",
                 {host_id_, source_.store, std::to_string(batch.cursor)});
+            // Last: from here on other hosts wait for the rows that are shared.
+            if (!batch.items.empty()) database_.query(batch_sql(), {host_id_, rows});
         });
         return 0;
     } catch (const DatabaseError &error) {

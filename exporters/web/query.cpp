@@ -38,7 +38,8 @@ bool is_hash(const std::string &text) {
 }
 
 std::string parse_query(const QueryParameters &query, const std::vector<Parameter> &known) {
-    for (const auto &[key, value] : query) {
+    for (const auto &given : query) {
+        const std::string &key = given.first, &value = given.second;
         const auto parameter =
             std::find_if(known.begin(), known.end(), [&](const Parameter &candidate) { return candidate.name == key; });
         if (parameter == known.end()) return "unknown parameter: " + key + "; " + name_list(known);

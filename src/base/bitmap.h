@@ -58,6 +58,21 @@ struct Bitmap {
         return kNone;
     }
 
+    // Start of the shortest run of at least `count` set bits, of those the first; kNone if none.
+    unsigned find_tightest_run(unsigned count) const {
+        unsigned best = kNone, best_bits = Bits + 1;
+        for (unsigned begin = next_set(0); begin + count <= Bits;) {
+            const unsigned end = next_clear(begin);
+            if (end - begin >= count && end - begin < best_bits) {
+                best = begin;
+                best_bits = end - begin;
+                if (best_bits == count) break;
+            }
+            begin = next_set(end);
+        }
+        return best;
+    }
+
     unsigned longest_run() const {
         unsigned best = 0;
         for (unsigned begin = next_set(0); begin < Bits;) {
@@ -66,6 +81,14 @@ struct Bitmap {
             begin = next_set(end);
         }
         return best;
+    }
+
+    // Set bits at the very end.
+    unsigned trailing_run() const {
+        unsigned n = 0;
+        for (unsigned word = kWords; word-- > 0; n += 64)
+            if (words[word] != ~std::uint64_t{0}) return n + static_cast<unsigned>(std::countl_one(words[word]));
+        return n;
     }
 
   private:

@@ -127,6 +127,12 @@ class Allocator {
   private:
     using Stack = BlockStack;
 
+    // Blocks from here on move by their pages when they grow: cheaper than a copy, but each leaves the kernel with
+    // more mappings to keep.
+    static constexpr std::size_t kLeastMoved = std::size_t{1} << 20;
+    // What grows beyond this is put where it has most room to go on in place.
+    static constexpr std::size_t kLeastGrowing = std::size_t{64} << 10;
+
     static void push(Cache &cache, void **top, void *block, std::size_t size_class) {
         header_byte::store(block, header_byte::free(size_class));
         top[-1] = block;
@@ -140,7 +146,7 @@ class Allocator {
     static WatchPlan plan_for(std::size_t bytes);
     static void *allocate_planned(const WatchPlan &plan, std::size_t bytes, Family family);
     [[gnu::noinline]] static void *allocate_large(std::size_t bytes, std::size_t alignment, Family family,
-                                                  bool *zeroed = nullptr);
+                                                  bool *zeroed = nullptr, bool growing = false);
     [[gnu::noinline, gnu::cold]] static void deallocate_page_aligned(void *block, Giving giving);
     [[gnu::noinline]] static void deallocate_other(void *block, std::uint32_t header, Giving giving);
     [[gnu::noinline]] static void deallocate_rest(void *block, std::uint32_t header, Giving giving);
@@ -155,6 +161,7 @@ class Allocator {
     static void deallocate_watched(void *user, void *block, std::size_t size_class, Giving giving);
     static void deallocate_run(void *block, Span *span, Giving giving);
     static unsigned flush(Cache &cache, std::size_t size_class, unsigned keep);
+    static bool grow_stack(Cache &cache, std::size_t size_class);
     static void set_capacity(Cache &cache, std::size_t size_class, unsigned blocks);
     static void check_free_header(void *block, std::size_t size_class);
     static void check_cached(Cache &cache);
@@ -234,7 +241,8 @@ bool Allocator<P>::start_thread(Cache &cache) {
     if (heap == nullptr) return false;
     for (unsigned c = 0; c < size_classes::kCount; ++c) {
         heap->shrinking[c] = false;
-        heap->capacity[c] = kFirstCapacity < kMaxCached[c] ? kFirstCapacity : kMaxCached[c];
+        heap->ran_empty[c] = heap->ran_over[c] = false;
+        heap->capacity[c] = kCacheBounds[c].first;
         cache.top[c] = heap->stacks[c].end();
         cache.lowest[c] = cache.floor[c] = heap->stacks[c].end() - heap->capacity[c];
     }
@@ -312,8 +320,8 @@ void *Allocator<P>::allocate_slow(std::size_t bytes, std::size_t size_class, Fam
 template <Probe P>
 bool Allocator<P>::refill(Cache &cache, std::size_t size_class) {
     Heap &heap = *cache.heap;
-    if (heap.capacity[size_class] < kMaxCached[size_class])
-        set_capacity(cache, size_class, 2 * heap.capacity[size_class]);
+    heap.ran_empty[size_class] = true;
+    grow_stack(cache, size_class);
     const unsigned wanted = (heap.capacity[size_class] + 1u) / 2;
     void **end = end_of(cache, size_class);
     unsigned taken = heap.take(size_class, end - wanted, wanted);
@@ -476,9 +484,8 @@ void Allocator<P>::deallocate_small(void *block, std::size_t size_class) {
     const unsigned room = heap.capacity[size_class];
     if (cache.top[size_class] <= end - room) {
         P::slow_path(cache.probe, SlowReason::cache_full);
-        if (room < kMaxCached[size_class] && !heap.shrinking[size_class]) {
-            set_capacity(cache, size_class, 2 * room);
-        } else {
+        heap.ran_over[size_class] = true;
+        if (heap.shrinking[size_class] || !grow_stack(cache, size_class)) {
             heap.shrinking[size_class] = flush(cache, size_class, room / 2) != 0;
             if (heap.shrinking[size_class] && room / 2 >= kShrunkCapacity) {
                 set_capacity(cache, size_class, room / 2);
@@ -489,11 +496,23 @@ void Allocator<P>::deallocate_small(void *block, std::size_t size_class) {
     push(cache, cache.top[size_class], block, size_class);
 }
 
+// A stack that has run empty or over. False if it is as large as it may be.
+template <Probe P>
+bool Allocator<P>::grow_stack(Cache &cache, std::size_t size_class) {
+    Heap &heap = *cache.heap;
+    const bool both = heap.ran_empty[size_class] && heap.ran_over[size_class];
+    const unsigned most = both ? kCacheBounds[size_class].most : kCacheBounds[size_class].one_way;
+    const unsigned now = heap.capacity[size_class];
+    if (now >= most) return false;
+    if (both) heap.ran_empty[size_class] = heap.ran_over[size_class] = false;
+    set_capacity(cache, size_class, 2 * now < most ? 2 * now : most);
+    return true;
+}
+
 template <Probe P>
 void Allocator<P>::set_capacity(Cache &cache, std::size_t size_class, unsigned blocks) {
-    const unsigned most = kMaxCached[size_class];
     Heap &heap = *cache.heap;
-    heap.capacity[size_class] = static_cast<std::uint16_t>(blocks < most ? blocks : most);
+    heap.capacity[size_class] = static_cast<std::uint16_t>(blocks);
     cache.lowest[size_class] = end_of(cache, size_class) - heap.capacity[size_class];
     if (!cache.verifying) cache.floor[size_class] = cache.lowest[size_class];
 }
@@ -862,7 +881,8 @@ BlockFacts Allocator<P>::inspect(void *block) {
 // ---- large and aligned blocks ----
 
 template <Probe P>
-void *Allocator<P>::allocate_large(std::size_t bytes, std::size_t alignment, Family family, bool *zeroed) {
+void *Allocator<P>::allocate_large(std::size_t bytes, std::size_t alignment, Family family, bool *zeroed,
+                                   bool growing) {
     Cache &cache = cache_;
     const int saved_errno = errno;
     AfterEnd after{cache, cache.ended};
@@ -887,10 +907,10 @@ void *Allocator<P>::allocate_large(std::size_t bytes, std::size_t alignment, Fam
     const std::size_t whole = align_up(bytes + offset + plan.slack, os::kPageBytes);
     if (whole > PTRDIFF_MAX) return out_of_memory();
 
-    Span *span = page_heap.allocate_run(whole);
+    Span *span = page_heap.allocate_run(whole, growing);
     if (span == nullptr) {
         reclaim();
-        span = page_heap.allocate_run(whole);
+        span = page_heap.allocate_run(whole, growing);
         if (span == nullptr) return out_of_memory();
     }
     const std::uintptr_t user = align_up(span->start + BlockHeader::kBytes, alignment);
@@ -1082,6 +1102,10 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
             return move_block(block, usable_bytes(block), bytes);
         } else if (header >= header_byte::kLargeFirst && span->kind != SpanKind::guarded) {
             const Large large = large_header(block);
+            // What the probe knows of a watched slot has to follow its size.
+            if (P::kDiagnostic && large.marker == BlockHeader::kAligned &&
+                is_watched(static_cast<char *>(block) - large.value))
+                return move_block(block, usable_bytes(block), bytes);
             if (large.marker == BlockHeader::kAligned ||
                 (large.marker == BlockHeader::kRun && span->kind != SpanKind::small))
                 usable = usable_bytes(block);
@@ -1111,7 +1135,8 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
     if (bytes <= usable && bytes >= usable / 2) return block;
     // What has grown will grow again: leave room, which costs no memory until it is touched.
     const std::size_t roomy = bytes > usable && usable > size_classes::kMaxSmall ? bytes + bytes / 8 : bytes;
-    if (span != nullptr && span->kind != SpanKind::small && bytes > size_classes::kMaxSmall) {
+    const bool outgrows = usable < kLeastGrowing && bytes >= kLeastGrowing;
+    if (!outgrows && span != nullptr && span->kind != SpanKind::small && bytes > size_classes::kMaxSmall) {
         const std::size_t whole = align_up(roomy + span->user_offset, os::kPageBytes);
         const std::size_t before = span->bytes;
         bool resized = whole == before;
@@ -1134,15 +1159,20 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
         }
     }
 
-    void *moved = allocate(roomy);
+    const bool growing = bytes > usable && bytes >= kLeastGrowing;
+    void *moved = growing ? allocate_large(roomy, BlockHeader::kBytes, Family::malloc, nullptr, true) : allocate(roomy);
     if (moved == nullptr && roomy != bytes) moved = allocate(bytes);
     if (moved == nullptr) return bytes <= usable ? block : nullptr;  // to shrink can't fail
     const std::size_t kept = usable < bytes ? usable : bytes;
-    Span *target = span != nullptr && span->kind == SpanKind::mapping ? page_map.span_of(address_of(moved)) : nullptr;
-    // Whole pages change hands without a copy where both blocks start alike; their old headers travel along.
-    if (target != nullptr && target->kind == SpanKind::mapping && target->user_offset == span->user_offset &&
-        target->bytes >= span->bytes &&
+    Span *target = span != nullptr && span->kind != SpanKind::small && span->bytes >= kLeastMoved
+                       ? page_map.span_of(address_of(moved))
+                       : nullptr;
+    // Whole pages change hands without a copy where both blocks start alike and the new one would fault in anyway;
+    // their old headers travel along.
+    if (target != nullptr && target->kind != SpanKind::guarded && target->zeroed &&
+        target->user_offset == span->user_offset && target->bytes >= span->bytes &&
         os::move_pages(pointer_to(span->start), pointer_to(target->start), span->bytes)) {
+        span->emptied = true;
         BlockHeader::store(moved, target->end() - address_of(moved), BlockHeader::kRun);
         BlockHeader::store(block, span->end() - address_of(block), BlockHeader::kRun);
     } else {

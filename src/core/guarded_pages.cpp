@@ -60,7 +60,7 @@ Span *GuardedPages::allocate(std::size_t bytes, std::size_t alignment, bool at_e
     span->user_offset = static_cast<std::uint32_t>(at_end ? room & ~(alignment - 1) : 0);
     span->watched = true;
     span->freed = false;
-    span->note = {};
+    span->note.clear();
     span->kind = SpanKind::guarded;
     return span;
 }

@@ -36,8 +36,13 @@ constexpr std::size_t live_class(std::uint32_t header) { return header ^ kLive; 
 constexpr std::size_t watched_class(std::uint32_t header) { return header ^ kWatched; }
 
 inline std::uint8_t *location(std::uintptr_t block) { return pointer_to<std::uint8_t>(block - 1); }
-inline void store(void *block, std::uint8_t header) { static_cast<std::uint8_t *>(block)[-1] = header; }
-inline std::uint8_t load(const void *block) { return static_cast<const std::uint8_t *>(block)[-1]; }
+// Plain moves to the machine. Audits look at headers while their blocks are handed out and freed.
+inline void store(void *block, std::uint8_t header) {
+    __atomic_store_n(static_cast<std::uint8_t *>(block) - 1, header, __ATOMIC_RELAXED);
+}
+inline std::uint8_t load(const void *block) {
+    return __atomic_load_n(static_cast<const std::uint8_t *>(block) - 1, __ATOMIC_RELAXED);
+}
 
 // Puts a header in place and tells what it was, so that one of several threads gets the old one.
 inline std::uint8_t exchange(void *block, std::uint8_t header) {

@@ -106,8 +106,13 @@ Span *Heap::adopt(unsigned size_class) {
     LockGuard guard(central.lock_);
     if (central.remote_.load(std::memory_order_relaxed) != nullptr) central.collect_remote();
     Span *span = central.partial_[size_class].head;
-    if (span == nullptr) return nullptr;
-    central.partial_[size_class].remove(span);
+    if (span != nullptr) {
+        central.partial_[size_class].remove(span);
+    } else {
+        span = central.reserve_[size_class];
+        if (span == nullptr) return nullptr;
+        central.reserve_[size_class] = nullptr;
+    }
     central.all_.remove(span);
     own(span);
     return span;
@@ -136,7 +141,7 @@ unsigned Heap::give(unsigned size_class, void *const *blocks, unsigned count, Mi
         if (span->owner.load(std::memory_order_relaxed) == this) [[likely]] {
             if ((span->free_bits()[word] & mask) != 0) continue;  // free twice behind a repaired header: keep one
             span->free_bits()[word] |= mask;
-            ++span->free_count;
+            span->free_count += 1;
             let_go += after_gain(span);
         } else {
             if (span != remote_span || word != remote_word) {
@@ -166,7 +171,7 @@ bool Heap::after_gain(Span *span) {
         partial_[size_class].remove(span);
         span->in_partial = false;
     }
-    if (reserve_[size_class] == nullptr && this != &Heaps::central) {
+    if (reserve_[size_class] == nullptr) {
         reserve_[size_class] = span;
         return false;
     }
@@ -252,13 +257,17 @@ void Heap::abandon_spans() {
     {
         LockGuard guard(lock_);
         collect_remote();
+        LockGuard central_guard(central.lock_);
+        // The next thread does what this one did, and finds the same pages touched.
         for (unsigned c = 0; c < size_classes::kCount; ++c) {
             Span *span = reserve_[c];
             if (span == nullptr) continue;
             reserve_[c] = nullptr;
-            release(span);
+            if (central.reserve_[c] == nullptr)
+                central.reserve_[c] = span;
+            else
+                release(span);
         }
-        LockGuard central_guard(central.lock_);
         while (Span *span = all_.pop_front()) {
             if (span->in_partial) partial_[span->size_class].remove(span);
             span->owner.store(&central, std::memory_order_seq_cst);

@@ -24,7 +24,7 @@ namespace hakmem {
 
 // The thread cache's arrays: a stack of free blocks a class. A stack fills downwards from the array's end, so that its
 // top pointer has zero low bits exactly when it is empty, which is also what an all-zero thread cache shows.
-inline constexpr std::size_t kStackBytes = 2048;
+inline constexpr std::size_t kStackBytes = 1024;
 inline constexpr unsigned kStackRoom = kStackBytes / sizeof(void *) - 1;
 
 struct alignas(kStackBytes) BlockStack {
@@ -32,17 +32,25 @@ struct alignas(kStackBytes) BlockStack {
     void **end() { return blocks + kStackBytes / sizeof(void *); }
 };
 
-// Most blocks that a thread caches of each class.
-inline constexpr auto kMaxCached = [] {
-    std::array<std::uint16_t, size_classes::kCount> table{};
+// Blocks that a thread may cache of a class: at first, where they only ever leave or only ever come, and where the
+// thread runs out of them and over in turns, so that a larger cache saves trips. Few bytes, as each class has its own.
+struct CacheBounds {
+    std::uint16_t first, one_way, most;
+};
+inline constexpr auto kCacheBounds = []() {
+    constexpr auto bound = [](std::size_t bytes, std::size_t slot, std::size_t least) {
+        const std::size_t blocks = bytes / slot < least ? least : bytes / slot;
+        return static_cast<std::uint16_t>(blocks > kStackRoom ? kStackRoom : blocks);
+    };
+    std::array<CacheBounds, size_classes::kCount> table{};
     for (unsigned c = 0; c < size_classes::kCount; ++c) {
-        constexpr std::size_t kBytes = std::size_t{64} << 10;
-        const std::size_t blocks = kBytes / size_classes::kSlotBytes[c];
-        table[c] = static_cast<std::uint16_t>(blocks > kStackRoom ? kStackRoom : blocks);
+        const std::size_t slot = size_classes::kSlotBytes[c];
+        table[c] = {bound(1 << 10, slot, 2), bound(8 << 10, slot, 4), bound(16 << 10, slot, 8)};
+        if (table[c].first > 8) table[c].first = 8;
+        if (table[c].one_way > 128) table[c].one_way = 128;
     }
     return table;
 }();
-inline constexpr unsigned kFirstCapacity = 8;
 // What a shrinking stack keeps at least.
 inline constexpr unsigned kShrunkCapacity = 32;
 
@@ -60,6 +68,8 @@ class Heap {
     // The last flush of the class let spans go: the program is giving memory up, and every block that we keep may hold
     // back a whole span. Such a stack shrinks instead of growing.
     bool shrinking[size_classes::kCount] = {};
+    // The stack has run empty, and over, since it last grew.
+    bool ran_empty[size_classes::kCount] = {}, ran_over[size_classes::kCount] = {};
 
     // Fills `to` with up to `wanted` free blocks of the class, lowest addresses first; returns how many. 0: no memory.
     unsigned take(unsigned size_class, void **to, unsigned wanted);

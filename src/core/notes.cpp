@@ -27,7 +27,7 @@ BlockNote *chunk_of(BlockNote *notes, const Region *region, const Span *span, st
     return notes + row * kRow + (span->start - region->start) / size_classes::kSpanBytes * kChunk;
 }
 
-std::uint32_t &used_word(Span *span, std::uint32_t row) { return span->note.words[row / kRowsInBit / 32]; }
+Relaxed<std::uint32_t> &used_word(Span *span, std::uint32_t row) { return span->note.words[row / kRowsInBit / 32]; }
 constexpr std::uint32_t used_bit(std::uint32_t row) { return 1u << (row / kRowsInBit % 32); }
 
 }  // namespace
@@ -46,9 +46,7 @@ BlockNote *note_of(Span *span, std::uint32_t index, bool make) {
                 os::unmap(fresh, kUnitBytes);
         }
         // Another thread may be making a note in the same span.
-        std::atomic_ref used(used_word(span, row));
-        if ((used.load(std::memory_order_relaxed) & used_bit(row)) == 0)
-            used.fetch_or(used_bit(row), std::memory_order_relaxed);
+        if ((used_word(span, row) & used_bit(row)) == 0) used_word(span, row).fetch_or(used_bit(row));
         span->watched = true;
     } else if (notes == nullptr || !span->watched) {
         return nullptr;
@@ -63,7 +61,8 @@ void drop_notes(Span *span) {
     if (notes == nullptr) return;
     for (std::uint32_t row = 0; row * kChunk < span->slots; ++row) {
         if ((used_word(span, row) & used_bit(row)) == 0) continue;
-        std::memset(static_cast<void *>(chunk_of(notes, region, span, row)), 0, kChunk * sizeof(BlockNote));
+        BlockNote *chunk = chunk_of(notes, region, span, row);
+        for (std::uint32_t i = 0; i < kChunk; ++i) chunk[i].clear();
     }
 }
 
@@ -74,7 +73,7 @@ Watched watched_small(std::uintptr_t user, const Span *span, std::uint32_t index
 Watched watched_large(Span *span) {
     const std::uintptr_t user = span->start + span->user_offset;
     const bool guarded = span->kind == SpanKind::guarded;
-    return {user, user, span->end() - user, &span->note, true, guarded, guarded ? span->user_offset : 0};
+    return {user, user, span->end() - user, &span->note, true, guarded, guarded ? span->user_offset : std::size_t{0}};
 }
 
 bool find_watched(std::uintptr_t block, Watched &watched) {

@@ -1,5 +1,6 @@
 #include "core/page_heap.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -21,6 +22,12 @@ constexpr unsigned bitmap_index(unsigned words) {
 constexpr unsigned bucket_of(unsigned longest) { return static_cast<unsigned>(std::bit_width(longest)) - 1; }
 static_assert(bucket_of(kPagesInUnit) == 9);
 
+constexpr std::uintptr_t unit_start(std::uintptr_t address) { return address & ~(kUnitBytes - 1); }
+
+constexpr unsigned page_in_unit(std::uintptr_t address) {
+    return static_cast<unsigned>(address % kUnitBytes / os::kPageBytes);
+}
+
 constexpr std::size_t units_for(std::size_t bytes) { return (bytes + kUnitBytes - 1) / kUnitBytes; }
 
 constexpr unsigned words_for_class(unsigned size_class) { return (size_classes::slots_in_span(size_class) + 63) / 64; }
@@ -33,12 +40,18 @@ static_assert(bitmap_index(words_for_class(0)) < kNoBitmapIndex);
 void *PageHeap::new_record(std::size_t bytes) {
     if (void *record = arena_.allocate(bytes)) return record;
     // The process may map no more, but what is free need not stay the blocks'.
-    std::size_t resident = 0;
-    const std::uintptr_t unit = take_units(1, resident);
-    if (unit == 0) return nullptr;
-    void *memory = pointer_to(unit);
-    if (resident != 0 && !os::discard(memory, kUnitBytes)) std::memset(memory, 0, kUnitBytes);
-    page_map.set(unit, 1, 0);
+    Unit *unit = buckets_[bucket_of(kPagesInUnit)];
+    if (unit == nullptr) return nullptr;
+    void *memory = pointer_to(unit->start);
+    if (unit->stale_pages != 0 && !os::discard(memory, kUnitBytes)) std::memset(memory, 0, kUnitBytes);
+    unbucket(unit);
+    delist_stale(unit);
+    gauges_.resident_free_bytes -= unit->stale_pages * os::kPageBytes;
+    page_map.set(unit->start, 1, 0);
+    const std::size_t place = place_of(unit->start);
+    std::memmove(places_ + place, places_ + place + 1, (--place_count_ - place) * sizeof(Place));
+    unit->next = free_units_;
+    free_units_ = unit;
     arena_.add(memory, kUnitBytes);
     return arena_.allocate(bytes);
 }
@@ -57,10 +70,10 @@ Span *PageHeap::new_span(SpanKind kind, unsigned bitmap_words) {
     std::memset(static_cast<void *>(span->free_bits()), 0, 2 * room * sizeof(std::uint64_t));
     span->size_class = 0;
     span->in_partial = false;
-    span->zeroed = span->watched = false;
-    span->note = {};
+    span->zeroed = span->watched = span->emptied = false;
+    span->note.clear();
     span->user_offset = 0;
-    span->slots = span->carved = span->free_count = 0;
+    span->slots = span->carved = span->free_count = span->fresh_pages = 0;
     span->words = bitmap_words;
     span->owner.store(nullptr, std::memory_order_relaxed);
     span->remote_count.store(0, std::memory_order_relaxed);
@@ -81,118 +94,103 @@ void PageHeap::drop_span(Span *span) {
 
 Span *PageHeap::allocate_small(unsigned size_class) {
     LockGuard guard(lock_);
-    return span_from_region(size_classes::kSpanPages, SpanKind::small, size_class);
+    return cut(size_classes::kSpanPages, SpanKind::small, size_class, Fit::in_one_unit);
 }
 
-Span *PageHeap::allocate_run(std::size_t bytes) {
-    const std::size_t pages = bytes / os::kPageBytes;
+Span *PageHeap::allocate_run(std::size_t bytes, bool growing) {
     LockGuard guard(lock_);
-    return pages <= kMaxRunPages ? span_from_region(pages, SpanKind::run, 0) : run_from_units(bytes);
+    if (bytes > kDirectBytes) return map_directly(bytes);
+    return cut(bytes / os::kPageBytes, SpanKind::run, 0, growing ? Fit::widest : Fit::smallest);
 }
 
-Span *PageHeap::span_from_region(std::size_t pages, SpanKind kind, unsigned size_class) {
-    const unsigned wanted = static_cast<unsigned>(pages);
-    ManagedRegion *region = find_region(wanted);
-    if (region == nullptr && (region = new_region()) == nullptr) return nullptr;
-    Span *span = new_span(kind, kind == SpanKind::small ? words_for_class(size_class) : 0);
-    if (span == nullptr) return nullptr;
-    if (kind == SpanKind::small) {
-        span->size_class = static_cast<std::uint8_t>(size_class);
-        span->slots = size_classes::slots_in_span(size_class);
-    }
-
-    // Resident pages first: they cost no fault, and fresh ones stay unborn.
-    unsigned first = region->stale_pages >= wanted ? region->stale.find_run(wanted) : region->stale.kNone;
-    if (first == region->stale.kNone) first = region->free.find_run(wanted);
-    span->start = region->start + first * os::kPageBytes;
-    span->bytes = wanted * os::kPageBytes;
-    span->zeroed = take_pages(region, first, wanted);
-    region->give(first, wanted, PageEntry::of(span));
-    gauges_.block_bytes += span->bytes;
-    decay(false);
-    changed();
-    return span;
-}
-
-Span *PageHeap::run_from_units(std::size_t bytes) {
-    const std::size_t units = units_for(bytes);
-    Span *span = new_span(SpanKind::mapping, 0);
-    if (span == nullptr) return nullptr;
-    std::size_t resident = 0;
+Span *PageHeap::cut(std::size_t pages, SpanKind kind, unsigned size_class, Fit fit) {
+    const bool small = kind == SpanKind::small;
     std::uintptr_t start = 0;
-    if (bytes > kDirectBytes) {
-        start = address_of(os::map(bytes, kUnitBytes));
-        if (start != 0 && !page_map.reserve(start, units)) {
-            os::unmap(pointer_to(start), bytes);
-            start = 0;
-        }
-        if (start != 0) gauges_.mapped_bytes += bytes;
-    } else {
-        start = take_units(units, resident);
-    }
+    if (pages <= kMaxRunPages && fit != Fit::widest) start = find_in_unit(static_cast<unsigned>(pages));
+    if (start == 0) start = find_hole(pages, fit);
     if (start == 0) {
+        if (!map_units(units_for(pages * os::kPageBytes))) return nullptr;
+        start = find_hole(pages, fit);
+        if (start == 0) return nullptr;
+    }
+    Span *span = new_span(kind, small ? words_for_class(size_class) : 0);
+    if (span == nullptr) return nullptr;
+    // Records may have come from free units, this one too.
+    if (!make_regions(start, pages) || !all_free(start, pages)) {
         drop_span(span);
         return nullptr;
     }
-    span->start = start;
-    span->bytes = bytes;
-    span->zeroed = resident == 0;
-    page_map.set(start, units, address_of(span) | PageMap::Entry::kSpan);
-    gauges_.block_bytes += bytes;
-    if (bytes > largest_run_bytes_ + largest_run_bytes_ / 4) {
-        // A buffer that grows by moving to ever larger blocks leaves too small ones behind: they pay for it. What isn't
-        // larger than all before may come again, and finds what it left.
-        largest_run_bytes_ = bytes;
-        const std::size_t fresh = bytes > resident ? bytes - resident : 0;
-        const std::size_t stale = gauges_.resident_free_bytes;
-        discard_down_to(stale > fresh ? stale - fresh : 0);
+    if (small) {
+        span->size_class = static_cast<std::uint8_t>(size_class);
+        span->slots = size_classes::slots_in_span(size_class);
     }
-    decay(false);
+    span->start = start;
+    span->bytes = pages * os::kPageBytes;
+    span->zeroed = take(start, pages, span);
+    gauges_.block_bytes += span->bytes;
+    decay(pages, false);
     changed();
     return span;
 }
+
+Span *PageHeap::map_directly(std::size_t bytes) {
+    const std::size_t units = units_for(bytes);
+    Span *span = new_span(SpanKind::mapping, 0);
+    if (span == nullptr) return nullptr;
+    const std::uintptr_t start = address_of(os::map(bytes, kUnitBytes));
+    if (start == 0 || !page_map.reserve(start, units)) {
+        if (start != 0) os::unmap(pointer_to(start), bytes);
+        drop_span(span);
+        return nullptr;
+    }
+    gauges_.mapped_bytes += bytes;
+    span->start = start;
+    span->bytes = bytes;
+    span->zeroed = true;
+    page_map.set(start, units, address_of(span) | PageMap::Entry::kSpan);
+    gauges_.block_bytes += bytes;
+    changed();
+    return span;
+}
+
+namespace {
+
+// From the span's start on; what lies behind has not been written since it was cut.
+std::size_t touched_pages(const Span *span) {
+    if (span->emptied) return 1;
+    const std::size_t pages = span->bytes / os::kPageBytes;
+    if (span->kind != SpanKind::small) return pages;
+    const std::size_t carved = span->slot(span->carved) - span->start;
+    return std::max<std::size_t>(pages - span->fresh_pages, align_up(carved, os::kPageBytes) / os::kPageBytes);
+}
+
+}  // namespace
 
 void PageHeap::release(Span *span) {
     LockGuard guard(lock_);
     if (span->kind == SpanKind::small && span->watched) drop_notes(span);
     gauges_.block_bytes -= span->bytes;
+    const std::size_t pages = span->bytes / os::kPageBytes;
     if (span->kind == SpanKind::mapping) {
-        const std::size_t units = units_for(span->bytes);
-        if (span->bytes > kDirectBytes) {
-            page_map.set(span->start, units, 0);
-            os::unmap(pointer_to(span->start), span->bytes);
-            gauges_.mapped_bytes -= span->bytes;
-        } else {
-            give_units(span->start, units, span->bytes);
-        }
+        page_map.set(span->start, units_for(span->bytes), 0);
+        os::unmap(pointer_to(span->start), span->bytes);
+        gauges_.mapped_bytes -= span->bytes;
     } else {
-        auto *region = static_cast<ManagedRegion *>(page_map.find(span->start).region());
-        const unsigned first = static_cast<unsigned>((span->start - region->start) / os::kPageBytes);
-        give_pages(region, first, static_cast<unsigned>(span->bytes / os::kPageBytes));
+        const std::size_t touched = touched_pages(span);
+        give(span->start, touched, true);
+        if (touched != pages) give(span->start + touched * os::kPageBytes, pages - touched, false);
     }
     drop_span(span);
-    decay(false);
+    decay(pages, false);
     changed();
 }
 
 bool PageHeap::grow_in_place(Span *span, std::size_t bytes) {
+    if (span->kind != SpanKind::run || bytes > kDirectBytes) return false;
     LockGuard guard(lock_);
-    if (span->kind == SpanKind::run) {
-        auto *region = static_cast<ManagedRegion *>(page_map.find(span->start).region());
-        const unsigned end = static_cast<unsigned>((span->end() - region->start) / os::kPageBytes);
-        if ((bytes - span->bytes) / os::kPageBytes > kPagesInUnit - end) return false;
-        const unsigned more = static_cast<unsigned>((bytes - span->bytes) / os::kPageBytes);
-        if (region->free.count_in(end, more) != more) return false;
-        take_pages(region, end, more);
-        region->give(end, more, PageEntry::of(span));
-    } else {
-        if (span->bytes > kDirectBytes || bytes > kDirectBytes) return false;
-        const std::size_t have = units_for(span->bytes), want = units_for(bytes);
-        if (want > have) {
-            if (!take_units_at(span->start + have * kUnitBytes, want - have)) return false;
-            page_map.set(span->start + have * kUnitBytes, want - have, address_of(span) | PageMap::Entry::kSpan);
-        }
-    }
+    const std::size_t more = (bytes - span->bytes) / os::kPageBytes;
+    if (!all_free(span->end(), more) || !make_regions(span->end(), more) || !all_free(span->end(), more)) return false;
+    take(span->end(), more, span);
     gauges_.block_bytes += bytes - span->bytes;
     span->bytes = bytes;
     changed();
@@ -200,212 +198,162 @@ bool PageHeap::grow_in_place(Span *span, std::size_t bytes) {
 }
 
 void PageHeap::shrink_in_place(Span *span, std::size_t bytes) {
+    if (span->kind != SpanKind::run) return;
     LockGuard guard(lock_);
-    if (span->kind == SpanKind::run) {
-        auto *region = static_cast<ManagedRegion *>(page_map.find(span->start).region());
-        const unsigned begin = static_cast<unsigned>((span->start + bytes - region->start) / os::kPageBytes);
-        give_pages(region, begin, static_cast<unsigned>((span->bytes - bytes) / os::kPageBytes));
-    } else {
-        if (span->bytes > kDirectBytes) return;
-        const std::size_t have = units_for(span->bytes), want = units_for(bytes);
-        if (want < have) give_units(span->start + want * kUnitBytes, have - want, span->bytes - want * kUnitBytes);
-    }
+    const std::size_t pages = (span->bytes - bytes) / os::kPageBytes;
+    give(span->start + bytes, pages, true);
     gauges_.block_bytes -= span->bytes - bytes;
     span->bytes = bytes;
-    decay(false);
+    decay(pages, false);
     changed();
 }
 
-// ---- pages of a region ----
+// ---- where there is room ----
 
-// True if all of the pages are fresh.
-bool PageHeap::take_pages(ManagedRegion *region, unsigned first, unsigned pages) {
-    const unsigned stale = region->stale_pages == 0 ? 0 : region->stale.count_in(first, pages);
-    region->free.clear(first, pages);
-    region->free_pages -= pages;
-    if (stale != 0) {
-        region->stale.clear(first, pages);
-        region->stale_pages -= stale;
-        gauges_.resident_free_bytes -= stale * os::kPageBytes;
-        if (region->stale_pages == 0) delist_stale(region);
-    }
-    rebucket(region);
-    return stale == 0;
-}
-
-void PageHeap::give_pages(ManagedRegion *region, unsigned first, unsigned pages) {
-    region->give(first, pages, {0});
-    region->free.set(first, pages);
-    region->stale.set(first, pages);
-    region->free_pages += pages;
-    region->stale_pages += pages;
-    gauges_.resident_free_bytes += pages * os::kPageBytes;
-    enlist_stale(region);
-    if (region->free_pages == kPagesInUnit)
-        retire_region(region);
-    else
-        rebucket(region);
-}
-
-// The fullest kind of region that fits; among the first of them one that has resident pages for all of it.
-PageHeap::ManagedRegion *PageHeap::find_region(unsigned pages) {
+// Pages in a unit of the fullest kind that has room; among the first of those, one with resident pages for all of it:
+// they cost no fault, and fresh ones stay unborn. Units that are free altogether are left to find_hole. 0 if none.
+std::uintptr_t PageHeap::find_in_unit(unsigned pages) {
     constexpr unsigned kMostLooks = 16;
-    ManagedRegion *first = nullptr;
+    const Unit *found = nullptr;
     unsigned looks = 0;
-    for (unsigned bucket = bucket_of(pages); bucket < kBuckets; ++bucket)
-        for (ManagedRegion *region = buckets_[bucket]; region != nullptr; region = region->next) {
-            if (region->longest < pages) continue;
-            if (first == nullptr) first = region;
-            if (region->stale_pages >= pages && region->stale.find_run(pages) != region->stale.kNone) return region;
-            if (++looks == kMostLooks) return first;
+    for (unsigned bucket = bucket_of(pages); bucket < bucket_of(kPagesInUnit) && looks < kMostLooks; ++bucket)
+        for (const Unit *unit = buckets_[bucket]; unit != nullptr && looks < kMostLooks; unit = unit->next) {
+            if (unit->longest < pages) continue;
+            if (found == nullptr) found = unit;
+            if (unit->stale_pages >= pages) {
+                const unsigned first = unit->stale.find_tightest_run(pages);
+                if (first != unit->stale.kNone) return unit->start + first * os::kPageBytes;
+            }
+            ++looks;
         }
-    return first;
+    return found != nullptr ? found->start + found->free.find_tightest_run(pages) * os::kPageBytes : 0;
 }
 
-PageHeap::ManagedRegion *PageHeap::new_region() {
-    ManagedRegion *region = free_regions_;
-    if (region != nullptr) {
-        free_regions_ = region->next;
-    } else {
-        region = static_cast<ManagedRegion *>(new_record(sizeof(ManagedRegion)));
-        if (region == nullptr) return nullptr;
-    }
-    std::size_t resident = 0;
-    const std::uintptr_t start = take_units(1, resident);
-    if (start == 0) {
-        region->next = free_regions_;
-        free_regions_ = region;
-        return nullptr;
-    }
-    region->start = start;
-    region->free.set(0, kPagesInUnit);
-    region->stale.clear(0, kPagesInUnit);
-    region->free_pages = kPagesInUnit;
-    region->stale_pages = 0;
-    region->prev = region->next = nullptr;
-    region->in_bucket = region->in_stale = false;
-    if (resident != 0) {
-        region->stale.set(0, kPagesInUnit);
-        region->stale_pages = kPagesInUnit;
-        gauges_.resident_free_bytes += kUnitBytes;
-        enlist_stale(region);
-    } else if (gauges_.block_bytes >= kHugePageFloor) {
-        os::prefer_huge_pages(pointer_to(start), kUnitBytes);
-    }
-    page_map.set(start, 1, address_of(static_cast<Region *>(region)));
-    rebucket(region);
-    return region;
-}
-
-void PageHeap::retire_region(ManagedRegion *region) {
-    unbucket(region);
-    delist_stale(region);
-    gauges_.resident_free_bytes -= region->stale_pages * os::kPageBytes;
-    const std::size_t resident = region->stale_pages * os::kPageBytes;
-    region->stale_pages = 0;
-    give_units(region->start, 1, resident);
-    region->next = free_regions_;
-    free_regions_ = region;
-}
-
-void PageHeap::unbucket(ManagedRegion *region) {
-    if (!region->in_bucket) return;
-    if (region->prev != nullptr)
-        region->prev->next = region->next;
-    else
-        buckets_[bucket_of(region->longest)] = region->next;
-    if (region->next != nullptr) region->next->prev = region->prev;
-    region->in_bucket = false;
-}
-
-void PageHeap::rebucket(ManagedRegion *region) {
-    const unsigned longest = region->free.longest_run();
-    if (region->in_bucket && longest != 0 && bucket_of(longest) == bucket_of(region->longest)) {
-        region->longest = longest;
-        return;
-    }
-    unbucket(region);
-    region->longest = longest;
-    if (longest == 0) return;
-    ManagedRegion *&head = buckets_[bucket_of(longest)];
-    region->prev = nullptr;
-    region->next = head;
-    if (head != nullptr) head->prev = region;
-    head = region;
-    region->in_bucket = true;
-}
-
-void PageHeap::enlist_stale(ManagedRegion *region) {
-    if (region->in_stale) return;
-    region->stale_since_ms = os::coarse_milliseconds();
-    region->stale_prev = stale_tail_;
-    region->stale_next = nullptr;
-    if (stale_tail_ != nullptr)
-        stale_tail_->stale_next = region;
-    else
-        stale_head_ = region;
-    stale_tail_ = region;
-    region->in_stale = true;
-}
-
-void PageHeap::delist_stale(ManagedRegion *region) {
-    if (!region->in_stale) return;
-    if (region->stale_prev != nullptr)
-        region->stale_prev->stale_next = region->stale_next;
-    else
-        stale_head_ = region->stale_next;
-    if (region->stale_next != nullptr)
-        region->stale_next->stale_prev = region->stale_prev;
-    else
-        stale_tail_ = region->stale_prev;
-    region->in_stale = false;
-}
-
-// ---- whole units ----
-
-void PageHeap::remove_extent(std::size_t index) { extents_[index] = extents_[--extent_count_]; }
-
-std::size_t PageHeap::Extent::cut(std::size_t count) {
-    const std::size_t share = units == count ? resident : resident / units * count;
-    start += count * kUnitBytes;
-    units -= count;
-    resident -= share;
-    return share;
-}
-
-void PageHeap::insert_extent(std::uintptr_t start, std::size_t units, std::size_t resident, std::uint64_t since_ms) {
-    for (std::size_t i = 0; i < extent_count_;) {
-        Extent &extent = extents_[i];
-        const bool before = extent.start + extent.units * kUnitBytes == start;
-        const bool after = start + units * kUnitBytes == extent.start;
-        if (extent.stale() == (resident != 0) && (before || after)) {
-            if (before) start = extent.start;
-            units += extent.units;
-            resident += extent.resident;
-            if (extent.since_ms < since_ms) since_ms = extent.since_ms;
-            remove_extent(i);
-            i = 0;
-        } else {
-            ++i;
+// The smallest of the holes that have room, of those the lowest; holes with resident pages for most of it go before
+// others. Or the widest. Only holes that reach a unit's end. 0 if none.
+std::uintptr_t PageHeap::find_hole(std::size_t pages, Fit fit) const {
+    std::uintptr_t best = 0;
+    std::size_t best_pages = 0;
+    bool best_resident = false;
+    const auto consider = [&](std::uintptr_t start, std::size_t room, std::size_t stale) {
+        if (fit == Fit::in_one_unit && page_in_unit(start) + pages > kPagesInUnit) {
+            const std::size_t skipped = kPagesInUnit - page_in_unit(start);
+            if (room <= skipped) return;
+            start += skipped * os::kPageBytes;
+            room -= skipped;
         }
-    }
-    if (extent_count_ == extent_room_) {
-        const std::size_t room = extent_room_ == 0 ? os::kPageBytes / sizeof(Extent) : 2 * extent_room_;
-        auto *bigger = static_cast<Extent *>(os::map(room * sizeof(Extent)));
-        if (bigger == nullptr) {
-            // No room to remember it: the memory goes back at once, the address range is lost to us but harmless.
-            os::discard(pointer_to(start), units * kUnitBytes);
+        if (room < pages) return;
+        const bool resident = fit != Fit::widest && stale >= pages / 2;
+        if (best != 0 && resident == best_resident && (fit == Fit::widest ? room <= best_pages : room >= best_pages))
             return;
+        if (best_resident && !resident) return;
+        best = start;
+        best_pages = room;
+        best_resident = resident;
+    };
+    std::uintptr_t start = 0, end = 0;
+    std::size_t stale = 0;  // in the hole's units
+    for (std::size_t i = 0; i < place_count_; ++i) {
+        const Place &place = places_[i];
+        const std::uintptr_t unit = place.unit->start;
+        if (unit != end) {
+            consider(start, (end - start) / os::kPageBytes, stale);
+            start = end = unit;
+            stale = 0;
         }
-        if (extents_ != nullptr) {
-            std::memcpy(bigger, extents_, extent_count_ * sizeof(Extent));
-            os::unmap(extents_, extent_room_ * sizeof(Extent));
-        }
-        extents_ = bigger;
-        extent_room_ = room;
+        end += place.lead * os::kPageBytes;
+        stale += place.lead < place.stale ? place.lead : place.stale;
+        if (place.lead == kPagesInUnit) continue;
+        consider(start, (end - start) / os::kPageBytes, stale);
+        end = unit + kUnitBytes;
+        start = end - place.trail * os::kPageBytes;
+        stale = place.trail < place.stale ? place.trail : place.stale;
     }
-    extents_[extent_count_++] = {start, units, resident, since_ms};
+    consider(start, (end - start) / os::kPageBytes, stale);
+    return best;
 }
+
+bool PageHeap::make_regions(std::uintptr_t start, std::size_t pages) {
+    return for_units(start, pages, [&](Unit *unit, unsigned, unsigned) {
+        if (unit->region != nullptr) return true;
+        auto *region = static_cast<UnitRegion *>(new_record(sizeof(UnitRegion)));
+        // The record may lie in what was this unit.
+        if (region == nullptr || places_[place_of(unit->start)].unit != unit) return false;
+        region->unit = unit;
+        region->start = unit->start;
+        unit->region = region;
+        page_map.set(unit->start, 1, address_of(static_cast<Region *>(region)));
+        return true;
+    });
+}
+
+// ---- pages of units ----
+
+template <class F>
+bool PageHeap::for_units(std::uintptr_t start, std::size_t pages, F f) {
+    for (std::size_t i = place_of(unit_start(start)); pages != 0; ++i) {
+        if (i >= place_count_ || places_[i].unit->start != unit_start(start)) return false;
+        const unsigned first = page_in_unit(start);
+        const unsigned count = pages < kPagesInUnit - first ? static_cast<unsigned>(pages) : kPagesInUnit - first;
+        if (!f(places_[i].unit, first, count)) return false;
+        start += count * os::kPageBytes;
+        pages -= count;
+    }
+    return true;
+}
+
+bool PageHeap::all_free(std::uintptr_t start, std::size_t pages) {
+    return for_units(start, pages, [](const Unit *unit, unsigned first, unsigned count) {
+        return unit->free.count_in(first, count) == count;
+    });
+}
+
+bool PageHeap::take(std::uintptr_t start, std::size_t pages, Span *span) {
+    const bool small = pages <= kMaxRunPages;
+    std::size_t reused = 0;
+    for_units(start, pages, [&](Unit *unit, unsigned first, unsigned count) {
+        if (small && unit->free_pages == kPagesInUnit && unit->stale_pages == 0 &&
+            gauges_.block_bytes >= kHugePageFloor)
+            os::prefer_huge_pages(pointer_to(unit->start), kUnitBytes);
+        const unsigned stale = unit->stale_pages == 0 ? 0 : unit->stale.count_in(first, count);
+        unit->free.clear(first, count);
+        unit->free_pages -= count;
+        if (stale != 0) {
+            reused += stale;
+            span->fresh_pages = 0;
+            while (!unit->stale.test(first + count - 1 - span->fresh_pages)) ++span->fresh_pages;
+            unit->stale.clear(first, count);
+            unit->stale_pages -= stale;
+            gauges_.resident_free_bytes -= stale * os::kPageBytes;
+            if (unit->stale_pages == 0) delist_stale(unit);
+        } else {
+            span->fresh_pages += count;
+        }
+        resized(unit);
+        unit->region->give(first, count, PageEntry::of(span));
+        return true;
+    });
+    if (reused != pages) missed(pages, (pages - reused) * os::kPageBytes);
+    return reused == 0;
+}
+
+void PageHeap::give(std::uintptr_t start, std::size_t pages, bool stale) {
+    for_units(start, pages, [&](Unit *unit, unsigned first, unsigned count) {
+        unit->region->give(first, count, {0});
+        unit->free.set(first, count);
+        unit->free_pages += count;
+        if (stale) {
+            unit->stale.set(first, count);
+            unit->stale_pages += count;
+            gauges_.resident_free_bytes += count * os::kPageBytes;
+            enlist_stale(unit);
+        }
+        resized(unit);
+        return true;
+    });
+}
+
+// ---- the table of units ----
 
 bool PageHeap::map_units(std::size_t units) {
     if (grow_units_ == 0) grow_units_ = kFirstGrowUnits;
@@ -416,145 +364,202 @@ bool PageHeap::map_units(std::size_t units) {
         start = address_of(os::map(wanted * kUnitBytes, kUnitBytes));
     }
     if (start == 0) return false;
-    if (!page_map.reserve(start, wanted)) {
+    if (!page_map.reserve(start, wanted) || !add_places(start, wanted)) {
         os::unmap(pointer_to(start), wanted * kUnitBytes);
         return false;
     }
     page_map.set(start, wanted, PageMap::Entry::kFreeUnit);
     if (grow_units_ < kMaxGrowUnits) grow_units_ *= 2;
     gauges_.mapped_bytes += wanted * kUnitBytes;
-    insert_extent(start, wanted, 0, 0);
     return true;
 }
 
-std::uintptr_t PageHeap::take_units(std::size_t units, std::size_t &resident) {
-    for (int attempt = 0; attempt < 2; ++attempt) {
-        // Best fit, stale before fresh.
-        std::size_t best = extent_count_;
-        for (std::size_t i = 0; i < extent_count_; ++i) {
-            if (extents_[i].units < units) continue;
-            if (best == extent_count_ || (extents_[i].stale() && !extents_[best].stale()) ||
-                (extents_[i].stale() == extents_[best].stale() && extents_[i].units < extents_[best].units))
-                best = i;
-        }
-        if (best != extent_count_) {
-            Extent &extent = extents_[best];
-            const std::uintptr_t start = extent.start;
-            resident = extent.cut(units);
-            gauges_.resident_free_bytes -= resident;
-            if (extent.units == 0) remove_extent(best);
-            return start;
-        }
-        if (!map_units(units)) return 0;
+// First place that is not below.
+std::size_t PageHeap::place_of(std::uintptr_t unit_start) const {
+    std::size_t low = 0, high = place_count_;
+    while (low < high) {
+        const std::size_t middle = (low + high) / 2;
+        if (places_[middle].unit->start < unit_start)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    return 0;
+    return low;
 }
 
-bool PageHeap::take_units_at(std::uintptr_t start, std::size_t units) {
-    for (std::size_t i = 0; i < extent_count_; ++i) {
-        Extent &extent = extents_[i];
-        if (extent.start != start || extent.units < units) continue;
-        gauges_.resident_free_bytes -= extent.cut(units);
-        if (extent.units == 0) remove_extent(i);
-        return true;
+bool PageHeap::add_places(std::uintptr_t start, std::size_t units) {
+    if (place_count_ + units > place_room_) {
+        std::size_t room = place_room_ == 0 ? os::kPageBytes / sizeof(Place) : 2 * place_room_;
+        while (room < place_count_ + units) room *= 2;
+        auto *bigger = static_cast<Place *>(os::map(room * sizeof(Place)));
+        if (bigger == nullptr) return false;
+        if (places_ != nullptr) {
+            std::memcpy(bigger, places_, place_count_ * sizeof(Place));
+            os::unmap(places_, place_room_ * sizeof(Place));
+        }
+        places_ = bigger;
+        place_room_ = room;
     }
-    return false;
+    // Records first, as they may fail: those of units that went before, or fresh ones.
+    for (std::size_t i = 0; i < units; ++i) {
+        Unit *unit = static_cast<Unit *>(arena_.allocate(sizeof(Unit)));
+        if (unit == nullptr) return false;
+        unit->next = free_units_;
+        free_units_ = unit;
+    }
+    const std::size_t at = place_of(start);
+    std::memmove(places_ + at + units, places_ + at, (place_count_ - at) * sizeof(Place));
+    place_count_ += units;
+    for (std::size_t i = 0; i < units; ++i) {
+        Unit *unit = free_units_;
+        free_units_ = unit->next;
+        *unit = {};
+        unit->start = start + i * kUnitBytes;
+        unit->free.set(0, kPagesInUnit);
+        unit->free_pages = kPagesInUnit;
+        places_[at + i] = {unit, 0, 0, 0};
+    }
+    for (std::size_t i = units; i-- > 0;) resized(places_[at + i].unit);
+    return true;
 }
 
-void PageHeap::give_units(std::uintptr_t start, std::size_t units, std::size_t resident) {
-    page_map.set(start, units, PageMap::Entry::kFreeUnit);
-    gauges_.resident_free_bytes += resident;
-    insert_extent(start, units, resident, os::coarse_milliseconds());
+void PageHeap::unbucket(Unit *unit) {
+    if (!unit->in_bucket) return;
+    if (unit->prev != nullptr)
+        unit->prev->next = unit->next;
+    else
+        buckets_[bucket_of(unit->longest)] = unit->next;
+    if (unit->next != nullptr) unit->next->prev = unit->prev;
+    unit->in_bucket = false;
+}
+
+// Its free pages are others now.
+void PageHeap::resized(Unit *unit) {
+    const unsigned lead = unit->free.next_clear(0);
+    unsigned longest = lead, trail = lead;
+    if (lead != kPagesInUnit) {
+        longest = unit->free.longest_run();
+        trail = unit->free.trailing_run();
+    }
+    Place &place = places_[place_of(unit->start)];
+    place.lead = static_cast<std::uint16_t>(lead);
+    place.trail = static_cast<std::uint16_t>(trail);
+    place.stale = static_cast<std::uint16_t>(unit->stale_pages);
+    if (unit->in_bucket && longest != 0 && bucket_of(longest) == bucket_of(unit->longest)) {
+        unit->longest = longest;
+        return;
+    }
+    unbucket(unit);
+    unit->longest = longest;
+    if (longest == 0) return;
+    Unit *&head = buckets_[bucket_of(longest)];
+    unit->prev = nullptr;
+    unit->next = head;
+    if (head != nullptr) head->prev = unit;
+    head = unit;
+    unit->in_bucket = true;
+}
+
+void PageHeap::enlist_stale(Unit *unit) {
+    delist_stale(unit);
+    unit->stale_since_ms = os::coarse_milliseconds();
+    unit->stale_prev = stale_tail_;
+    unit->stale_next = nullptr;
+    if (stale_tail_ != nullptr)
+        stale_tail_->stale_next = unit;
+    else
+        stale_head_ = unit;
+    stale_tail_ = unit;
+    unit->in_stale = true;
+}
+
+void PageHeap::delist_stale(Unit *unit) {
+    if (!unit->in_stale) return;
+    if (unit->stale_prev != nullptr)
+        unit->stale_prev->stale_next = unit->stale_next;
+    else
+        stale_head_ = unit->stale_next;
+    if (unit->stale_next != nullptr)
+        unit->stale_next->stale_prev = unit->stale_prev;
+    else
+        stale_tail_ = unit->stale_prev;
+    unit->in_stale = false;
 }
 
 // ---- the way back to the OS ----
 
-void PageHeap::discard_region(ManagedRegion *region) {
+void PageHeap::discard_unit(Unit *unit) {
     bool done = true;
-    for (unsigned begin = region->stale.next_set(0); begin < kPagesInUnit;) {
-        const unsigned end = region->stale.next_clear(begin);
-        done &= os::discard(pointer_to(region->start + begin * os::kPageBytes), (end - begin) * os::kPageBytes);
-        begin = region->stale.next_set(end);
+    for (unsigned begin = unit->stale.next_set(0); begin < kPagesInUnit;) {
+        const unsigned end = unit->stale.next_clear(begin);
+        done &= os::discard(pointer_to(unit->start + begin * os::kPageBytes), (end - begin) * os::kPageBytes);
+        begin = unit->stale.next_set(end);
     }
-    delist_stale(region);
+    delist_stale(unit);
     if (!done) {
         // Refused (seccomp, locked memory): the contents stand. Try again a decay later.
-        enlist_stale(region);
+        enlist_stale(unit);
         return;
     }
-    gauges_.resident_free_bytes -= region->stale_pages * os::kPageBytes;
-    region->stale.clear(0, kPagesInUnit);
-    region->stale_pages = 0;
-}
-
-bool PageHeap::discard_extent(std::size_t index, std::size_t units) {
-    Extent &extent = extents_[index];
-    const std::uintptr_t start = extent.start;
-    if (!os::discard(pointer_to(start), units * kUnitBytes)) {
-        extent.since_ms = os::coarse_milliseconds();
-        return false;
-    }
-    gauges_.resident_free_bytes -= extent.cut(units);
-    if (extent.units == 0) remove_extent(index);
-    insert_extent(start, units, 0, 0);
-    return true;
-}
-
-// Gives back until `left` bytes of free memory are resident: of the largest extents first, which are the fewest calls,
-// then of regions by age.
-void PageHeap::discard_down_to(std::size_t left) {
-    for (std::size_t before = 0; gauges_.resident_free_bytes > left;) {
-        if (before == gauges_.resident_free_bytes) break;  // the kernel refuses
-        before = gauges_.resident_free_bytes;
-        std::size_t best = extent_count_;
-        for (std::size_t i = 0; i < extent_count_; ++i)
-            if (extents_[i].stale() && (best == extent_count_ || extents_[i].resident > extents_[best].resident))
-                best = i;
-        if (best != extent_count_) {
-            const std::size_t wanted = units_for(before - left);
-            discard_extent(best, wanted < extents_[best].units ? wanted : extents_[best].units);
-        } else if (stale_head_ != nullptr) {
-            discard_region(stale_head_);
-        }
-    }
+    gauges_.resident_free_bytes -= unit->stale_pages * os::kPageBytes;
+    unit->stale.clear(0, kPagesInUnit);
+    unit->stale_pages = 0;
+    places_[place_of(unit->start)].stale = 0;
 }
 
 std::size_t PageHeap::resident_cap() const {
-    const std::size_t share = gauges_.block_bytes;
-    const std::size_t least = peak_block_bytes_ < kLargeHeap ? kLeastCap : kLeastCapOfLarge;
-    return share > least ? share : least;
+    const std::size_t most = gauges_.block_bytes > kMostKeptOfSmall ? gauges_.block_bytes : kMostKeptOfSmall;
+    return keep_ < most ? keep_ : most;
 }
 
-void PageHeap::decay(bool everything) {
-    if (gauges_.block_bytes > peak_block_bytes_) peak_block_bytes_ = gauges_.block_bytes;
-    const std::size_t cap = resident_cap();
+// Fresh pages were taken. Had we kept what we discarded lately, they need not have been.
+void PageHeap::missed(std::size_t pages, std::size_t fresh_bytes) {
+    std::size_t &discarded = discarded_[kind_of(pages)];
+    if (discarded == 0) return;
+    if (discarded_ms_ + kDecayMs <= os::coarse_milliseconds()) {
+        discarded = 0;
+        return;
+    }
+    // It would not have been large enough.
+    if (fresh_bytes > discarded) return;
+    keep_ = resident_cap() + fresh_bytes;
+    discarded -= fresh_bytes;
+}
+
+void PageHeap::decay(std::size_t pages, bool everything) {
     if (gauges_.resident_free_bytes == 0) return;
+    const std::size_t cap = resident_cap();
     const std::uint64_t now = os::coarse_milliseconds();
     const bool over = gauges_.resident_free_bytes > cap;
     if (!everything && !over && now < next_decay_ms_) return;
     next_decay_ms_ = now + kDecayCheckMs;
 
-    const auto due = [&](std::uint64_t since_ms) { return everything || since_ms + kDecayMs <= now; };
-    for (std::size_t i = 0; i < extent_count_;) {
-        if (extents_[i].stale() && due(extents_[i].since_ms) && discard_extent(i, extents_[i].units))
-            i = 0;
-        else
-            ++i;
-    }
-    for (const ManagedRegion *last = stale_tail_; stale_head_ != nullptr && due(stale_head_->stale_since_ms);) {
+    std::size_t before = gauges_.resident_free_bytes;
+    const auto due = [&](const Unit *unit) { return everything || unit->stale_since_ms + kDecayMs <= now; };
+    for (const Unit *last = stale_tail_; stale_head_ != nullptr && due(stale_head_);) {
         const bool was_last = stale_head_ == last;
-        discard_region(stale_head_);
+        discard_unit(stale_head_);
         if (was_last) break;
     }
+    // What has aged was kept for nothing.
+    const std::size_t aged = before - gauges_.resident_free_bytes;
+    keep_ = keep_ > kLeastKept + aged ? keep_ - aged : kLeastKept;
 
-    // Down to three quarters, so that the next free does not come back here at once.
-    if (gauges_.resident_free_bytes > cap) discard_down_to(cap / 4 * 3);
+    // Down to seven eighths, so that the next free does not come back here at once.
+    if (gauges_.resident_free_bytes <= cap) return;
+    if (discarded_ms_ + kDecayMs <= now) discarded_[0] = discarded_[1] = 0;
+    discarded_ms_ = now;
+    for (before = 0; gauges_.resident_free_bytes > cap / 8 * 7 && gauges_.resident_free_bytes != before;) {
+        before = gauges_.resident_free_bytes;
+        discard_unit(stale_head_);
+        discarded_[kind_of(pages)] += before - gauges_.resident_free_bytes;
+    }
 }
 
 bool PageHeap::discard_all() {
     LockGuard guard(lock_);
     const bool any = gauges_.resident_free_bytes != 0;
-    decay(true);
+    decay(0, true);
     changed();
     return any;
 }

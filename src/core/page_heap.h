@@ -1,9 +1,10 @@
 // The back end: pages for spans, runs and mappings, cut from units of 2 MiB, and their way back to the OS.
 //
-// Three sizes of demand: up to kMaxRunPages from a Region (first fit, pages that are resident already before fresh
-// ones), more from whole units, and beyond kDirectBytes from a mapping of its own that goes back at once. Free memory
-// stays resident for a while: a run freed and asked for again costs no page fault. What nobody asked for within
-// kDecayMs, or whatever exceeds the cap, is discarded. One lock for all of it; no lock is taken under it.
+// All units stand in one table by address, so that a run may take any free pages in a row, also of several units: a
+// small one those of the fullest kind of unit that has room (first fit, pages that are resident already before fresh
+// ones), a large one the smallest hole that fits. Beyond kDirectBytes a block has a mapping of its own that goes back
+// at once. Free memory stays resident as far as the program has shown that it comes back for it; what nobody asked for
+// within kDecayMs, or whatever exceeds that, is discarded. One lock for all of it; no lock is taken under it.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +26,9 @@ class PageHeap {
 
     // A span of `size_class`, its slots not yet carved. nullptr if memory is short.
     Span *allocate_small(unsigned size_class);
-    // At least `bytes` (page multiple) for one block. `zeroed` in the span tells whether it needs clearing.
-    Span *allocate_run(std::size_t bytes);
+    // At least `bytes` (page multiple) for one block. `zeroed` in the span tells whether it needs clearing. What is
+    // `growing` is put where most room follows.
+    Span *allocate_run(std::size_t bytes, bool growing = false);
     // The span's pages and record go back; nobody may use them any more.
     void release(Span *span);
 
@@ -46,90 +48,101 @@ class PageHeap {
     Lock &lock() { return lock_; }
 
   private:
-    static constexpr unsigned kBuckets = 10;  // by log2 of a region's longest free run
+    static constexpr unsigned kBuckets = 10;  // by log2 of a unit's longest free run
     static constexpr std::uint64_t kDecayMs = 1000;
     static constexpr std::uint64_t kDecayCheckMs = 100;
-    // Free memory that stays resident: half of what is in use, as a program that replaces its blocks asks for it again;
-    // and at least this, less once the heap has been large, so that most of a large burst goes back at once.
-    static constexpr std::size_t kLeastCap = std::size_t{96} << 20, kLeastCapOfLarge = std::size_t{64} << 20;
-    static constexpr std::size_t kLargeHeap = std::size_t{512} << 20;
-    // From this size of the heap on, regions are worth huge pages: one fault instead of 512, and the memory that a
-    // region's untouched pages waste no longer weighs. Blocks of whole units are left alone: programs reserve large
-    // buffers that they never fill.
+    // Free memory that stays resident: at least the first; as much as is in use or the second, whichever is more, at
+    // most. In between by what was missed (keep_).
+    static constexpr std::size_t kLeastKept = std::size_t{2} << 20, kMostKeptOfSmall = std::size_t{96} << 20;
+    // From this size of the heap on, units of small blocks are worth huge pages: one fault instead of 512, and the
+    // memory that untouched pages waste no longer weighs. Large blocks are left alone: programs reserve large buffers
+    // that they never fill.
     static constexpr std::size_t kHugePageFloor = std::size_t{256} << 20;
     static constexpr std::size_t kFirstGrowUnits = 2, kMaxGrowUnits = 32;
 
-    // A Region with what only the page heap may touch.
-    struct ManagedRegion : Region {
+    struct Unit;
+    // What the page map shows of a unit; made when the unit is first used.
+    struct UnitRegion : Region {
+        Unit *unit;
+    };
+
+    // 2 MiB of ours, aligned.
+    struct Unit {
+        std::uintptr_t start;
+        UnitRegion *region;
         Bitmap<kPagesInUnit> free;   // page is in no span
         Bitmap<kPagesInUnit> stale;  // page is free and resident, with old contents
-        unsigned longest;
+        unsigned longest;            // free run
         unsigned free_pages;
         unsigned stale_pages;
         std::uint64_t stale_since_ms;
-        ManagedRegion *prev, *next;              // bucket
-        ManagedRegion *stale_prev, *stale_next;  // regions with stale pages, oldest first
+        Unit *prev, *next;              // bucket
+        Unit *stale_prev, *stale_next;  // units with stale pages, by when they last got some
         bool in_bucket, in_stale;
     };
 
-    // Whole free units, neighbours merged when both are stale or both fresh. A stale one holds old contents on an
-    // estimated `resident` bytes; a fresh one on none.
-    struct Extent {
-        std::uintptr_t start;
-        std::size_t units;
-        std::size_t resident;
-        std::uint64_t since_ms;
-        bool stale() const { return resident != 0; }
-        // Cuts the first `count` units off; what they hold.
-        std::size_t cut(std::size_t count);
+    // A unit's place in the table, with the free pages at both of its ends, and how many of its pages are stale.
+    struct Place {
+        Unit *unit;
+        std::uint16_t lead, trail, stale;
     };
 
     void *new_record(std::size_t bytes);
     Span *new_span(SpanKind kind, unsigned bitmap_words);
     void drop_span(Span *span);
-    Span *span_from_region(std::size_t pages, SpanKind kind, unsigned size_class);
-    Span *run_from_units(std::size_t bytes);
-    bool take_pages(ManagedRegion *region, unsigned first, unsigned pages);
-    void give_pages(ManagedRegion *region, unsigned first, unsigned pages);
-    ManagedRegion *find_region(unsigned pages);
-    ManagedRegion *new_region();
-    void rebucket(ManagedRegion *region);
-    void unbucket(ManagedRegion *region);
-    void enlist_stale(ManagedRegion *region);
-    void delist_stale(ManagedRegion *region);
-    void discard_region(ManagedRegion *region);
-    void retire_region(ManagedRegion *region);
 
-    // Units from the free extents or the OS; `resident` tells how much of them holds old contents. 0 if memory is
-    // short.
-    std::uintptr_t take_units(std::size_t units, std::size_t &resident);
-    bool take_units_at(std::uintptr_t start, std::size_t units);
-    void give_units(std::uintptr_t start, std::size_t units, std::size_t resident);
+    enum class Fit { in_one_unit, smallest, widest };
+    Span *cut(std::size_t pages, SpanKind kind, unsigned size_class, Fit fit);
+    Span *map_directly(std::size_t bytes);
+    std::uintptr_t find_in_unit(unsigned pages);
+    std::uintptr_t find_hole(std::size_t pages, Fit fit) const;
+    bool make_regions(std::uintptr_t start, std::size_t pages);
+
+    // f(unit, first page, pages) for each unit that the pages lie in, until it returns false; false if it did or if
+    // some are not ours.
+    template <class F>
+    bool for_units(std::uintptr_t start, std::size_t pages, F f);
+    bool all_free(std::uintptr_t start, std::size_t pages);
+    // True if all of the pages are fresh.
+    bool take(std::uintptr_t start, std::size_t pages, Span *span);
+    void give(std::uintptr_t start, std::size_t pages, bool stale);
+
     bool map_units(std::size_t units);
-    void insert_extent(std::uintptr_t start, std::size_t units, std::size_t resident, std::uint64_t since_ms);
-    void remove_extent(std::size_t index);
-    bool discard_extent(std::size_t index, std::size_t units);
-    void discard_down_to(std::size_t left);
+    bool add_places(std::uintptr_t start, std::size_t units);
+    std::size_t place_of(std::uintptr_t unit_start) const;
+    void resized(Unit *unit);
+    void unbucket(Unit *unit);
+    void enlist_stale(Unit *unit);
+    void delist_stale(Unit *unit);
 
-    void decay(bool everything);
+    void discard_unit(Unit *unit);
+    // Whether what was freed or asked for is large. A buffer that grows by moving frees large blocks, and what is asked
+    // for next is small or still larger: no reason to keep the old ones.
+    static constexpr unsigned kind_of(std::size_t pages) { return pages > kMaxRunPages; }
+    // Called after `pages` came or went.
+    void decay(std::size_t pages, bool everything);
     std::size_t resident_cap() const;
+    void missed(std::size_t pages, std::size_t fresh_bytes);
     void changed() {
         if (on_change != nullptr) on_change(gauges_);
     }
 
     Lock lock_;
     MetadataArena arena_;
-    Span *free_spans_[8] = {};  // by log2 of bitmap words, 0 words apart
-    ManagedRegion *free_regions_ = nullptr;
-    ManagedRegion *buckets_[kBuckets] = {};
-    ManagedRegion *stale_head_ = nullptr, *stale_tail_ = nullptr;
-    Extent *extents_ = nullptr;
-    std::size_t extent_count_ = 0, extent_room_ = 0;
+    Span *free_spans_[8] = {};    // by log2 of bitmap words, 0 words apart
+    Unit *free_units_ = nullptr;  // records
+    Unit *buckets_[kBuckets] = {};
+    Unit *stale_head_ = nullptr, *stale_tail_ = nullptr;
+    Place *places_ = nullptr;  // by address
+    std::size_t place_count_ = 0, place_room_ = 0;
     std::size_t grow_units_ = 0;
     std::uint64_t next_decay_ms_ = 0;
     segment::HeapGauges gauges_ = {};
-    std::size_t peak_block_bytes_ = 0;
-    std::size_t largest_run_bytes_ = 0;  // of whole units that was ever asked for, about
+    // How much free memory is kept resident by experience: more whenever fresh pages are asked for soon after as many
+    // were discarded, less when what was kept has aged. And how much was discarded lately, by kind_of() what was freed.
+    std::size_t keep_ = kLeastKept;
+    std::size_t discarded_[2] = {};
+    std::uint64_t discarded_ms_ = 0;
 };
 
 extern constinit PageHeap page_heap;

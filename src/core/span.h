@@ -1,13 +1,15 @@
 // A span: a run of pages cut for one purpose, and everything that is known about it. Metadata lie out of line, away
 // from user data, in memory that is never unmapped or used for anything else, so a stale pointer to a Span is always
 // readable. Small spans keep one bit a slot: `free_bits` belongs to the owning heap (under its lock), `remote_bits`
-// takes frees from other threads by atomic or. No link runs through user memory, so no write after free can bend one.
+// takes frees from other threads by atomic or. What is Relaxed here is looked at without a lock, by frees that are
+// verified, reports and audits. No link runs through user memory, so no write after free can bend one.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 
+#include "base/relaxed.h"
 #include "core/size_classes.h"
 #include "core/watch.h"
 
@@ -24,19 +26,21 @@ struct SpanLink {
 };
 
 struct Span {
-    std::uintptr_t start;  // first byte of the pages
-    std::size_t bytes;
-    SpanKind kind;
-    std::uint8_t size_class;    // small
-    bool in_partial;            // small: in its heap's list of spans with room
-    bool zeroed;                // run: pages have never been written since the OS gave them
-    bool watched;               // run, mapping: its block is watched; small: some slots have notes
-    bool freed;                 // guarded: the program has freed it
-    std::uint32_t user_offset;  // run, mapping, guarded: from start to the block's user memory
-    std::uint32_t slots;        // small
-    std::uint32_t carved;       // small: slots [0, carved) have been handed out at least once and carry a header
-    std::uint32_t free_count;   // small: bits set in free_bits()
-    std::uint32_t words;        // small: words in each bitmap
+    Relaxed<std::uintptr_t> start;  // first byte of the pages
+    Relaxed<std::size_t> bytes;
+    Relaxed<SpanKind> kind;
+    Relaxed<std::uint8_t> size_class;    // small
+    bool in_partial;                     // small: in its heap's list of spans with room
+    bool zeroed;                         // run: pages have never been written since the OS gave them
+    bool emptied;                        // run: all pages but the first have been moved elsewhere
+    Relaxed<bool> watched;               // run, mapping: its block is watched; small: some slots have notes
+    Relaxed<bool> freed;                 // guarded: the program has freed it
+    Relaxed<std::uint32_t> user_offset;  // run, mapping, guarded: from start to the block's user memory
+    Relaxed<std::uint32_t> slots;        // small
+    Relaxed<std::uint32_t> carved;       // small: slots [0, carved) have been handed out before and carry a header
+    Relaxed<std::uint32_t> free_count;   // small: bits set in free_bits()
+    std::uint32_t words;                 // small: words in each bitmap
+    std::uint32_t fresh_pages;           // at the end of it, that had never been written when it was cut
     std::atomic<std::uint64_t> *remote_bits;
 
     std::atomic<Heap *> owner;
@@ -54,8 +58,10 @@ struct Span {
 
     // Small: a bit a slot that lies here for the owner to take. Right behind the record, so that a check of a free
     // looks at neighbouring lines.
-    std::uint64_t *free_bits() { return reinterpret_cast<std::uint64_t *>(this + 1); }
-    const std::uint64_t *free_bits() const { return reinterpret_cast<const std::uint64_t *>(this + 1); }
+    Relaxed<std::uint64_t> *free_bits() { return reinterpret_cast<Relaxed<std::uint64_t> *>(this + 1); }
+    const Relaxed<std::uint64_t> *free_bits() const {
+        return reinterpret_cast<const Relaxed<std::uint64_t> *>(this + 1);
+    }
     bool is_home(std::uint32_t index) const { return (free_bits()[index / 64] >> (index % 64) & 1) != 0; }
 
     std::uintptr_t first_slot() const { return start + size_classes::kFirstSlot; }
@@ -90,12 +96,13 @@ struct Span {
 // A list through one of a span's links.
 template <SpanLink Span::*Link>
 struct SpanList {
-    Span *head = nullptr;
+    Relaxed<Span *> head;  // whether there is any is asked without the lock
 
     void push_front(Span *span) {
+        Span *first = head;
         (span->*Link).prev = nullptr;
-        (span->*Link).next = head;
-        if (head != nullptr) (head->*Link).prev = span;
+        (span->*Link).next = first;
+        if (first != nullptr) (first->*Link).prev = span;
         head = span;
     }
     void remove(Span *span) {

@@ -20,17 +20,15 @@ inline bool still_there(const Span *span, std::uintptr_t start) {
 // seen.
 template <class Visit>
 bool sweep_spans(Visit visit) {
-    const Span *last_mapping = nullptr;
+    const Span *last = nullptr;  // one may have an entry for each of several units or pages
     return page_map.for_each_entry([&](PageMap::Entry entry) {
         if (Span *span = entry.span()) {
-            // A mapping of several units has an entry for each.
-            if (span == last_mapping) return true;
-            last_mapping = span;
+            if (span == last) return true;
+            last = span;
             return visit(*span);
         }
         if (!entry.is_region()) return true;
         Region *region = entry.region();
-        const Span *last = nullptr;
         for (unsigned page = 0; page < kPagesInUnit; ++page) {
             Span *span = region->page(page).span();
             if (span == nullptr || span == last) continue;

@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/relaxed.h"
+
 namespace hakmem {
 
 // By what family of functions a block was asked for or given back.
@@ -32,7 +34,11 @@ struct WatchPlan {
 
 // A block's note. Zero when its slot is first cut.
 struct BlockNote {
-    std::uint32_t words[4];
+    Relaxed<std::uint32_t> words[4];  // audits look at the notes of blocks that are being handed out and freed
+
+    void clear() {
+        for (auto &word : words) word = 0;
+    }
 };
 
 // A watched block as the policy sees it.

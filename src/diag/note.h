@@ -29,7 +29,7 @@ class Note {
     bool filled() const { return (words_[1] & kFilled) != 0; }
     // It has been reported that the block's slack or poison was changed.
     bool told() const { return (words_[1] & kTold) != 0; }
-    void set_told() { __atomic_fetch_or(&words_[1], kTold, __ATOMIC_RELAXED); }
+    void set_told() { words_[1].fetch_or(kTold); }
     bool poisoned() const { return (words_[1] & kPoisoned) != 0; }
     // Of a sampled block: allocations that it stands for (sampling::kWeightBits).
     std::uint32_t weight() const { return words_[2]; }
@@ -83,7 +83,7 @@ class Note {
     static constexpr std::uint32_t kHunted = 1u << 30;
     static constexpr std::uint32_t kSampled = 1u << 16, kFilled = 1u << 17, kPoisoned = 1u << 18, kTold = 1u << 19;
 
-    std::uint32_t *words_;
+    Relaxed<std::uint32_t> *words_;
 };
 
 }  // namespace hakmem

@@ -92,6 +92,16 @@ bool file_size_allowed() {
     return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= kSegmentBytes;
 }
 
+// A lock of the open file, not of the process: the mapping keeps it, whoever closes the descriptor, and it goes with
+// the mapping, at exec, at a kill, in a fork's child that maps its own file over it. So a reader that cannot see the
+// process knows that it lives.
+bool lock_file(int fd) {
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    return fcntl(fd, F_OFD_SETLK, &lock) == 0;
+}
+
 Segment map_file(int fd, unsigned char *where, SegmentError &error) {
     if (ftruncate(fd, kSegmentBytes) != 0 || fchmod(fd, 0600) != 0 || !has_space(fd)) {
         error = {"can't size the file", errno};
@@ -117,6 +127,7 @@ Segment map_file(int fd, unsigned char *where, SegmentError &error) {
     }
     const Segment segment{static_cast<unsigned char *>(memory), true};
     describe(segment.header());
+    segment.header().locked = lock_file(fd) ? 1 : 0;  // not every file system has such locks
     return segment;
 }
 

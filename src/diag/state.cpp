@@ -210,11 +210,9 @@ void restart_state_after_fork() {
     publish_segment(state.segment);
 }
 
-void obey_control() {
-    Header &header = state.segment.header();
-    const std::uint32_t generation = std::atomic_ref(header.control.generation).load(std::memory_order_acquire);
-    std::uint32_t seen = state.control_seen.load(std::memory_order_relaxed);
-    if (generation == seen || !state.control_seen.compare_exchange_strong(seen, generation)) return;
+namespace {
+
+void follow_control(Header &header) {
     const std::uint32_t level = std::atomic_ref(header.control.level).load(std::memory_order_relaxed);
     const std::uint32_t on_error = std::atomic_ref(header.control.on_error).load(std::memory_order_relaxed);
     if (level <= static_cast<std::uint32_t>(Level::guard)) {
@@ -232,7 +230,24 @@ void obey_control() {
             std::atomic_ref(header.hunt_armed).store(request, std::memory_order_relaxed);
         std::atomic_ref(header.hunt_seen).store(request, std::memory_order_relaxed);
     }
-    std::atomic_ref(header.control_seen).store(generation, std::memory_order_release);
+}
+
+}  // namespace
+
+// tests/protocols/control.pml is a model of this.
+void obey_control() {
+    Header &header = state.segment.header();
+    const std::uint32_t generation = std::atomic_ref(header.control.generation).load(std::memory_order_acquire);
+    std::uint32_t seen = state.control_seen.load(std::memory_order_relaxed);
+    if (generation == seen || !state.control_seen.compare_exchange_strong(seen, generation)) return;
+    // Another thread may have followed a later change while this one was on its way: what this one read before that
+    // must not be the last word.
+    for (std::uint32_t followed = generation;; followed = seen) {
+        follow_control(header);
+        std::atomic_ref(header.control_seen).store(followed, std::memory_order_release);
+        seen = state.control_seen.load();
+        if (seen == followed) return;
+    }
 }
 
 }  // namespace hakmem

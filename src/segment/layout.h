@@ -141,6 +141,7 @@ struct Header {
     std::uint32_t hunt_means;       // HuntMeans in use
     std::uint32_t hunt_seen;        // the hunt_request that was last looked at
     std::uint32_t hunt_armed;       // the hunt_request that was last granted
+    std::uint32_t locked;           // 1: a write lock is on the file for as long as the process has it mapped
     alignas(64) HeapGauges gauges;  // on lines of their own: one is written and the other read by all threads
     alignas(64) Control control;
     std::uint32_t slot_bytes[kSizeClasses];  // slot size of each class

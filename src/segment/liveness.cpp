@@ -1,6 +1,7 @@
 #include "segment/liveness.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <charconv>
@@ -51,6 +52,14 @@ std::uint64_t find_below(std::uint64_t pid, std::uint64_t start_ticks) {
     return 0;
 }
 
+// Whether anybody has a write lock on the file; asking changes nothing. Not where it cannot be told.
+bool is_locked(int fd) {
+    struct flock lock {};
+    lock.l_type = F_RDLCK;
+    lock.l_whence = SEEK_SET;
+    return ::fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+}
+
 }  // namespace
 
 std::uint64_t own_pid_namespace() {
@@ -61,9 +70,10 @@ std::uint64_t own_pid_namespace() {
     return own;
 }
 
-bool runs(const Header &header) {
+bool runs(const Header &header, int fd) {
     if (header.pid_namespace == 0 || header.pid_namespace == own_pid_namespace())
         return process_alive(header.pid, header.start_ticks);
+    if (header.locked != 0 && own_pid_namespace() != kMachineNamespace) return header.ended_ns == 0 && is_locked(fd);
     // Looked for once: who is not there then has ended, and who is keeps its number.
     static std::mutex mutex;
     static std::map<std::tuple<std::uint64_t, std::uint64_t, std::uint64_t>, std::uint64_t> known;

@@ -448,7 +448,7 @@ ReadResult read_file(const std::string &path, Parts parts) {
     snapshot.start_ticks = header.start_ticks;
     snapshot.start_time_ns = header.start_time_ns;
     snapshot.ended_ns = header.ended_ns;
-    snapshot.alive = snapshot.name.exec == 0 && runs(header);
+    snapshot.alive = snapshot.name.exec == 0 && runs(header, opened.fd->get());
     snapshot.level = clamp_enum<Level>(header.level, std::size(kLevelNames));
     snapshot.version = bounded_string(header.version_text);
     snapshot.process = bounded_string(header.process);

@@ -67,6 +67,8 @@ static void realloc_same_size(size_t size) {
     free(p);
 }
 
+void free_sized(void *, size_t) __attribute__((weak));
+
 static void realloc_of_aligned(size_t size) {
     for (size_t alignment = 16; alignment <= 65536; alignment *= 2) {
         char *p = aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
@@ -77,6 +79,12 @@ static void realloc_of_aligned(size_t size) {
         p = realloc(p, size / 2 + 1);
         check_bytes((unsigned char *)p, size / 2 + 1, 'a', "contents after realloc");
         free(p);
+        // A little smaller: the size that it is freed with is the new one.
+        p = realloc(aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment), size - 1);
+        if (free_sized != NULL)
+            free_sized(p, size - 1);
+        else
+            free(p);
     }
 }
 

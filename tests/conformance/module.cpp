@@ -1,5 +1,6 @@
 // A C++ module for C programs: its runtime comes with it, and is in no scope but its own.
 #include <cstdint>
+#include <cstdlib>
 #include <new>
 
 namespace {
@@ -28,4 +29,10 @@ extern "C" __attribute__((visibility("default"))) int throws_as_it_should() {
         return 3;
     }
     return handler_calls == 1 ? 0 : 4;
+}
+
+// Frees the program's block, and hands out one of its own.
+extern "C" __attribute__((visibility("default"))) void *free_and_make(void *block) {
+    std::free(block);
+    return std::malloc(1000);
 }

@@ -565,6 +565,24 @@ void short_of_address_space(const char *) {
     for (void *block : hoard) free(block);
 }
 
+// Waves of 12 MiB, of another size of block each, in all a hundred times what a small limit of the cgroup allows to
+// keep.
+void waves(const char *) {
+    constexpr std::size_t kWave = 12u << 20;
+    constexpr std::size_t kSizes[] = {40, 5000, 300, 100'000, 90, 20'000, 1500, 3u << 20};
+    for (unsigned round = 0; round < 100; ++round) {
+        const std::size_t bytes = kSizes[round % std::size(kSizes)];
+        std::vector<char *> blocks(kWave / bytes);
+        for (char *&block : blocks) {
+            block = static_cast<char *>(malloc(bytes));
+            check(block != nullptr, "malloc");
+            memset(block, static_cast<int>(round), bytes);
+        }
+        for (std::size_t i = 0; i < blocks.size(); i += 2) free(blocks[i]);
+        for (std::size_t i = 1; i < blocks.size(); i += 2) free(blocks[i]);
+    }
+}
+
 // All that telemetry can need: threads, stacks, modules, children. For runs with too small a runtime dir.
 void much_to_tell(const char *bad_free) {
     for (int round = 0; round < 3; ++round) {
@@ -612,6 +630,7 @@ constexpr Case kCases[] = {
     CASE(after_seccomp),
     CASE(limits),
     CASE(short_of_address_space),
+    CASE(waves),
     CASE(much_to_tell),
     {"short", short_run},
 };

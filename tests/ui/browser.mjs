@@ -42,3 +42,54 @@ export async function fits(page) {
     }))
     assert.ok(content <= window, `${page.url()}: ${content} px wide in a window of ${window}`)
 }
+
+// Texts of the view whose contrast with what is behind them is below WCAG's AA, each once. What stands on a gradient is
+// left to the eye.
+export async function faintTexts(page) {
+    return page.evaluate(() => {
+        const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true })
+        const rgba = (colour) => {
+            canvas.clearRect(0, 0, 1, 1)
+            canvas.fillStyle = colour
+            canvas.fillRect(0, 0, 1, 1)
+            const [red, green, blue, alpha] = canvas.getImageData(0, 0, 1, 1).data
+            return [red, green, blue, alpha / 255]
+        }
+        const over = ([r, g, b, a], [red, green, blue]) => [r * a + red * (1 - a), g * a + green * (1 - a), b * a + blue * (1 - a)]
+        const luminance = (colour) => {
+            const [red, green, blue] = colour.map((part) => {
+                const value = part / 255
+                return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4
+            })
+            return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+        }
+        // Undefined where it cannot be told.
+        const behind = (element) => {
+            const layers = []
+            for (let at = element; at !== null; at = at.parentElement) {
+                const style = getComputedStyle(at)
+                if (style.backgroundImage !== 'none' || style.opacity !== '1') return undefined
+                layers.push(rgba(style.backgroundColor))
+                if (layers.at(-1)[3] === 1) break
+            }
+            return layers.reduceRight((colour, layer) => over(layer, colour), [255, 255, 255])
+        }
+        const found = new Map()
+        const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+        while (texts.nextNode()) {
+            const element = texts.currentNode.parentElement
+            const style = getComputedStyle(element)
+            const size = Number.parseFloat(style.fontSize)
+            const text = texts.currentNode.textContent.trim()
+            if (text === '' || size === 0 || !element.checkVisibility() || element.closest('.offscreen, option, [aria-hidden]')) continue
+            const background = behind(element)
+            if (background === undefined) continue
+            const [high, low] = [luminance(over(rgba(style.color), background)), luminance(background)].sort((x, y) => y - x)
+            const contrast = (high + 0.05) / (low + 0.05)
+            const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700)
+            const key = `${element.tagName}.${element.className}`
+            if (contrast < (large ? 3 : 4.5) && !found.has(key)) found.set(key, `${key} "${text.slice(0, 30)}" ${contrast.toFixed(2)}`)
+        }
+        return [...found.values()]
+    })
+}

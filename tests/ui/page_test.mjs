@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 
-import { close, fits, launch, open } from './browser.mjs'
+import { close, faintTexts, fits, launch, open } from './browser.mjs'
 import { mockHeap } from './heap.mjs'
 
 const url = process.env.HAKMEM_URL
@@ -322,6 +322,33 @@ test('light and dark', async () => {
     assert.notEqual(await background(), light)
     await page.reload()
     assert.notEqual(await background(), light) // remembered
+    await close(page)
+})
+
+test('every text can be read', async () => {
+    const traced = pids['redis-server'] ?? pids.order_service_traced
+    const { groups } = await ask('/api/v1/groups?limit=1000')
+    const first = groups[0]
+    const overwritten = groups.find((group) => group.kind === 'header_overwritten')
+    const views = ['/', '/processes', `/groups/${first.fingerprint}`, `/processes/${traced}`, `/processes/${traced}/heap`, '/incidents/ffff']
+    for (const view of [...views, ...[first, overwritten].map((group) => `/incidents/${group.latest}`)])
+        for (const colorScheme of ['light', 'dark']) {
+            const page = await open(browser, url + view, { colorScheme })
+            await page.locator('main h1').waitFor({ state: 'attached' })
+            await page.waitForTimeout(600)
+            assert.deepEqual(await faintTexts(page), [], `${view} ${colorScheme}`)
+            page.wrong = page.wrong.filter((text) => !/404/.test(text))
+            await close(page)
+        }
+})
+
+test('source is shown as it is written, and times name their zone', async () => {
+    const ligatures = (selector) => page.locator(selector).first().evaluate((element) => getComputedStyle(element).fontVariantLigatures)
+    const group = await groupAt('ship', 'header_overwritten')
+    const page = await open(browser, `${url}/incidents/${group.latest}`, { timezoneId: 'Asia/Kolkata' })
+    await page.locator('.source .hit').waitFor()
+    assert.equal(await ligatures('.source pre'), 'none')
+    assert.match(await page.locator('.facts').innerText(), /\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\+05:30/)
     await close(page)
 })
 

@@ -22,6 +22,7 @@ function load(name) {
 const memory = await load('memory')
 const flametree = await load('flametree')
 const format = await load('format')
+const series = await load('series')
 
 const incident = (more = {}) => ({
     kind: 'header_overwritten',
@@ -158,4 +159,19 @@ test('numbers as people read them', () => {
     assert.equal(format.duration(7300), '2 h 1 min')
     assert.equal(format.duration(86400 * 9), '9 d')
     assert.equal(format.ago('2026-01-01T00:00:00Z', Date.parse('2026-01-01T00:10:00Z')), '10 min ago')
+})
+
+test('a sum over processes has no holes where a second has no point, or two', () => {
+    const steady = [0, 990, 1980, 3010, 4020, 4990].map((time) => time + 10_000)
+    const other = [500, 1490, 2480, 4100, 4600].map((time) => time + 10_000)
+    const sum = series.sumOfSeries([
+        { times: steady, values: steady.map(() => 5) },
+        { times: other, values: [null, 2, 2, 2, 2] },
+    ])
+    assert.deepEqual(sum, { times: [10_000, 11_000, 12_000, 13_000, 14_000], values: [5, 7, 7, 7, 7] })
+    assert.deepEqual(series.sumOfSeries([]), { times: [], values: [] })
+})
+
+test('times are written as logs write them', () => {
+    assert.match(format.dateTime('2026-11-24T23:51:05.506039Z'), /^2026-11-2[45] \d\d:51:05 UTC([+-]\d\d:\d\d)?$/)
 })

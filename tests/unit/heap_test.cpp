@@ -82,6 +82,7 @@ TEST(Heap, BlocksOfAnotherClassAndForeignPointersAreMisfits) {
 }
 
 TEST(Heap, EmptySpansGoBackToThePageHeap) {
+    heaps.trim_all();
     const auto before = page_heap.gauges().block_bytes;
     {
         OwnHeap own;
@@ -91,6 +92,15 @@ TEST(Heap, EmptySpansGoBackToThePageHeap) {
         // One is kept in reserve.
         EXPECT_LE(page_heap.gauges().block_bytes, before + 2 * size_classes::kSpanBytes);
     }
+    // It waits for the next thread.
+    EXPECT_LE(page_heap.gauges().block_bytes, before + size_classes::kSpanBytes);
+    {
+        OwnHeap next;
+        const auto blocks = take(*next.heap, 20, 1);
+        EXPECT_LE(page_heap.gauges().block_bytes, before + size_classes::kSpanBytes);
+        give(*next.heap, 20, blocks);
+    }
+    heaps.trim_all();
     EXPECT_EQ(page_heap.gauges().block_bytes, before);
 }
 

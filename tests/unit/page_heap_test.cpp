@@ -68,10 +68,49 @@ TEST(PageHeap, GrowsAndShrinksInPlace) {
     page_heap.release(span);
 
     Span *units = page_heap.allocate_run(std::size_t{3} << 20);
-    const std::size_t more = std::size_t{4} << 20;  // the same two units
+    const std::size_t more = std::size_t{4} << 20;
     ASSERT_TRUE(page_heap.grow_in_place(units, more));
     EXPECT_EQ(page_map.span_of(units->start + more - 1), units);
     page_heap.release(units);
+}
+
+TEST(PageHeap, ARunTakesPagesOfSeveralUnitsAndLeavesTheRestOfThemToOthers) {
+    page_heap.discard_all();
+    const std::size_t mapped = page_heap.gauges().mapped_bytes;
+    Span *large = page_heap.allocate_run(kUnitBytes + 100 * kPage);
+    Span *next = page_heap.allocate_run(kUnitBytes + 100 * kPage);
+    ASSERT_TRUE(large != nullptr && next != nullptr);
+    fill(large, 1);
+    fill(next, 2);
+    Span *small = page_heap.allocate_small(3);
+    EXPECT_LE(page_heap.gauges().mapped_bytes - mapped, 8 * kUnitBytes);
+    EXPECT_TRUE(holds(large, 1));
+    const std::uintptr_t low = large->start < next->start ? large->end() : next->end();
+    const std::uintptr_t high = large->start < next->start ? next->start : large->start;
+    EXPECT_EQ(low, high) << "no page between them is lost";
+    page_heap.release(large);
+    EXPECT_TRUE(holds(next, 2));
+    page_heap.release(next);
+    page_heap.release(small);
+}
+
+// A program that comes back for what it freed finds it resident the next time; one that does not, gives it up.
+TEST(PageHeap, KeepsResidentWhatWasMissed) {
+    page_heap.discard_all();
+    constexpr std::size_t kBytes = std::size_t{16} << 20;
+    const auto use_and_free = [&] {
+        Span *span = page_heap.allocate_run(kBytes);
+        fill(span, 1);
+        page_heap.release(span);
+        return page_heap.gauges().resident_free_bytes;
+    };
+    EXPECT_LT(use_and_free(), kBytes / 2);
+    std::size_t kept = 0;
+    for (int i = 0; i < 20 && kept < kBytes; ++i) kept = use_and_free();
+    EXPECT_GE(kept, kBytes);
+    page_heap.discard_all();
+    EXPECT_EQ(page_heap.gauges().resident_free_bytes, 0u);
+    EXPECT_LT(use_and_free(), kBytes / 2);
 }
 
 // Random spans never overlap: each is filled with its own value and checked when it goes.
@@ -92,7 +131,21 @@ TEST(PageHeap, SpansNeverOverlap) {
             live.emplace_back(span, value);
         } else if (!live.empty()) {
             const std::size_t i = random() % live.size();
-            ASSERT_TRUE(holds(live[i].first, live[i].second));
+            Span *span = live[i].first;
+            ASSERT_TRUE(holds(span, live[i].second));
+            if (random() % 4 == 0) {
+                const std::size_t bytes = span->bytes + (random() % 600) * kPage;
+                if (page_heap.grow_in_place(span, bytes)) {
+                    ASSERT_EQ(span->bytes, bytes);
+                    ASSERT_EQ(page_map.span_of(span->end() - 1), span);
+                    fill(span, live[i].second);
+                    continue;
+                }
+                const std::size_t less = align_up(span->bytes / 2, kPage);
+                page_heap.shrink_in_place(span, less);
+                ASSERT_EQ(page_map.span_of(span->end()) == span, false);
+                continue;
+            }
             page_heap.release(live[i].first);
             live[i] = live.back();
             live.pop_back();

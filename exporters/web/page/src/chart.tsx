@@ -68,12 +68,16 @@ export function Chart(props: Props) {
 
     useEffect(() => {
         const element = place.current!
+        const width = () => {
+            const { paddingLeft, paddingRight } = getComputedStyle(element)
+            return element.clientWidth - Number.parseFloat(paddingLeft) - Number.parseFloat(paddingRight)
+        }
         const make = () => {
             chart.current?.destroy()
-            chart.current = new uPlot(options(props, element.clientWidth), data_now.current, element)
+            chart.current = new uPlot(options(props, width()), data_now.current, element)
         }
         make()
-        const size = new ResizeObserver(() => chart.current?.setSize({ width: element.clientWidth, height }))
+        const size = new ResizeObserver(() => chart.current?.setSize({ width: width(), height }))
         size.observe(element)
         // uPlot draws in colours that it got at the start.
         const scheme = matchMedia('(prefers-color-scheme: dark)')

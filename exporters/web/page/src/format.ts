@@ -44,12 +44,16 @@ export function ago(time: string, now: number): string {
     return seconds < 2 ? 'now' : `${duration(seconds)} ago`
 }
 
-const date = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'short', year: 'numeric' })
-const clock = new Intl.DateTimeFormat('en', { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false })
+const two = (value: number) => String(Math.floor(value)).padStart(2, '0')
 
+// As logs write it, in the reader's own zone, which is named: 2026-11-24 23:51:05 UTC+01:00.
 export function dateTime(time: string): string {
-    const parsed = new Date(time)
-    return `${date.format(parsed)}, ${clock.format(parsed)}`
+    const at = new Date(time)
+    const minutes = -at.getTimezoneOffset()
+    const away = Math.abs(minutes)
+    const zone = minutes === 0 ? '' : `${minutes < 0 ? '-' : '+'}${two(away / 60)}:${two(away % 60)}`
+    const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`
+    return `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())} UTC${zone}`
 }
 
 export function fileName(path: string): string {

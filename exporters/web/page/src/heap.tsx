@@ -184,8 +184,9 @@ export function HeapView({ pid }: { pid: number }) {
                     )}
                     <Sites stacks={stacks.current} measure={measure} now={now} before={before} search={setSearch} />
                     <p class="dim">
-                        Estimated from samples: {bytes([...now.sums.values()].reduce((sum, row) => sum + row.live_bytes, 0))} live by the samples,{' '}
-                        {bytes(data.live_bytes)} counted. Asked for every {every / 1000} s; the moments of this tab can be compared.
+                        Estimated from samples: {bytes([...now.sums.values()].reduce((sum, row) => sum + row.live_bytes, 0))} of the{' '}
+                        {bytes(data.live_bytes)} that are live. What was allocated before tracing began is in no sample. Read every{' '}
+                        {every / 1000} s; the moments seen in this tab can be compared.
                     </p>
                 </>
             )}

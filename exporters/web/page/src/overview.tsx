@@ -4,6 +4,7 @@ import { useApi, useNow } from './api'
 import { bytes, count, exact, plural } from './format'
 import { FilteredGroups, filterOf, groupsPath } from './groups'
 import { lastRate, type LiveState, rates, useLive } from './live'
+import { type Series, sumOfSeries } from './series'
 import { Heading, Panel, Time } from './parts'
 import { ProcessTable } from './processes'
 import type { Place } from './router'
@@ -23,21 +24,11 @@ function Tile(props: { title: string; value: string; note?: ComponentChildren; c
     )
 }
 
-// The sum over all running processes, at each second that any of them has a point for.
-function sums(live: LiveState, values: (index: number) => (number | null)[]): { times: number[]; values: number[] } {
-    const bySecond = new Map<number, number>()
-    live.processes.forEach((process, index) => {
-        if (!process.alive) return
-        const own = values(index)
-        process.points.forEach((point, i) => {
-            const value = own[i]
-            if (value === null) return
-            const second = Math.round(point[0] / 1000)
-            bySecond.set(second, (bySecond.get(second) ?? 0) + value)
-        })
-    })
-    const seconds = [...bySecond.keys()].sort((a, b) => a - b)
-    return { times: seconds.map((second) => second * 1000), values: seconds.map((second) => bySecond.get(second)!) }
+function sums(live: LiveState, values: (index: number) => (number | null)[]): Series {
+    const running = live.processes.flatMap((process, index) =>
+        process.alive ? [{ times: process.points.map((point) => point[0]), values: values(index) }] : [],
+    )
+    return sumOfSeries(running)
 }
 
 function Tiles({ live, groups }: { live: LiveState; groups?: Groups }) {

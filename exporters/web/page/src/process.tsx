@@ -123,11 +123,11 @@ function Charts({ live, now }: { live: LiveProcess; now: number }) {
 }
 
 function Incidents({ process, groups }: { process: string; groups: Answer<Groups> }) {
-    if (groups.data?.all_groups === 0) return <Nothing title={`No incident of ${process} has been recorded.`} />
     return (
         <Panel title="Incidents" aside={<span class="aside">of all processes of this name</span>}>
+            {groups.data?.all_groups === 0 && <Nothing title={`No incident of ${process} has been recorded.`} />}
             <Failure error={groups.error} />
-            {groups.data && <GroupRows groups={groups.data.groups} />}
+            {groups.data !== undefined && groups.data.all_groups > 0 && <GroupRows groups={groups.data.groups} />}
             {(groups.data?.all_groups ?? 0) > 20 && (
                 <p class="more-rows">
                     <a href={withQuery('/', { process })}>All incidents of {process}</a>
