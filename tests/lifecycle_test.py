@@ -21,7 +21,7 @@ VARIANTS = [("production", None, {}), ("diag", "count", {}), ("diag", "verify", 
             ("diag", "trace", {"sample_bytes": 1}), ("diag", "guard", {"guard_sample": 50})]
 # Names of cases by class; every case of the program must be in one.
 CASES = {
-    "Processes": ["fork_thousand", "fork_from_many_threads", "fork_of_forks", "vfork_spawn_exec", "exec_among_threads",
+    "Processes": ["fork_thousand", "fork_from_many_threads", "fork_among_files", "fork_of_forks", "vfork_spawn_exec", "exec_among_threads",
                   "daemonise", "no_descriptor_is_kept",
                   "descriptors_are_the_programs", "exit_frees"],
     "Threads": ["ten_thousand_threads", "five_hundred_at_once", "threads_end_in_every_way", "first_block_is_aligned", "small_stacks", "coroutines",

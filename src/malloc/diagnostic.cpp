@@ -10,6 +10,7 @@
 #include "diag/probe.h"
 #include "hakmem.h"
 #include "malloc/copy_out.h"
+#include "malloc/fork_order.h"
 
 namespace hakmem {
 

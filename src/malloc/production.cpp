@@ -11,6 +11,7 @@
 #include "core/sweep.h"
 #include "hakmem.h"
 #include "malloc/copy_out.h"
+#include "malloc/fork_order.h"
 #include "malloc/production_probe.h"
 
 namespace hakmem {

@@ -109,6 +109,49 @@ void fork_from_many_threads(const char *) {
     for (std::thread &thread : threads) thread.join();
 }
 
+// glibc's bug 19431, where malloc's locks come before stdio's: readers allocate with a file locked, a flusher has the
+// list of files and waits for one of them, and fork wants the list.
+void fork_among_files(const char *) {
+    char name[] = "/tmp/hakmem-line-XXXXXX";
+    const int fd = mkstemp(name);
+    const std::string line(50'000, 'x');
+    check(fd >= 0 && write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size()), "file");
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 8; ++t)
+        threads.emplace_back([&] {
+            FILE *file = fopen(name, "r");
+            while (!stop) {
+                rewind(file);
+                char *text = nullptr;
+                std::size_t bytes = 0;
+                check(getline(&text, &bytes, file) == static_cast<ssize_t>(line.size()), "getline");
+                free(text);
+            }
+            fclose(file);
+        });
+    threads.emplace_back([&] {
+        while (!stop) fflush(nullptr);
+    });
+    for (int t = 0; t < 4; ++t)
+        threads.emplace_back([&] {
+            while (!stop) {
+                const pid_t child = fork();
+                if (child == 0) {
+                    fclose(fopen("/dev/null", "r"));
+                    fflush(nullptr);
+                    _exit(0);
+                }
+                wait_for(child);
+            }
+        });
+    sleep(2);
+    stop = true;
+    for (std::thread &thread : threads) thread.join();
+    close(fd);
+    unlink(name);
+}
+
 void fork_of_forks(const char *) {
     for (int depth = 0; depth < 12; ++depth) {
         work(static_cast<unsigned>(depth), 200);
@@ -605,6 +648,7 @@ struct Case {
 constexpr Case kCases[] = {
     CASE(fork_thousand),
     CASE(fork_from_many_threads),
+    CASE(fork_among_files),
     CASE(fork_of_forks),
     CASE(vfork_spawn_exec),
     CASE(exec_among_threads),
