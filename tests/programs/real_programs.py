@@ -8,11 +8,13 @@ Variables of a script: UNDER, N (how much to do), PORT (free), INPUT (the folder
 (this repository); it starts in an empty folder of its own.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -432,9 +434,9 @@ class Runs:
         try:
             out, err = process.communicate(timeout=harness.TIMEOUT)
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, 9)
-                process.wait()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         if more.get("check") and process.returncode != 0:
             raise RuntimeError(f"{self.program.name}: preparing it failed: {err.decode(errors='replace')}")
         return process.returncode, out, err
