@@ -31,7 +31,7 @@ class GuardedPages {
     Span *allocate(std::size_t bytes, std::size_t alignment, bool at_end);
 
     // The block is being freed: true for the first who says so.
-    static bool claim(Span *span) { return !std::atomic_ref(span->freed).exchange(true); }
+    static bool claim(Span *span) { return !span->freed.exchange(true); }
 
     // It was: whoever touches it from now on is caught.
     void forbid(Span *span);
