@@ -238,6 +238,17 @@ class Pipe(TerminalTest):
             self.assertEqual(self.hakmem("top", *arguments).status, 2, arguments)
         self.assertEqual(self.hakmem("top", "--once", "--runtime-dir", self.directory / "none").status, 125)
 
+    def test_ps(self):
+        """Nobody there is said; and what a process left behind when it became another program is no process that ended."""
+        self.runtime_dir.mkdir(mode=0o700)
+        empty = self.hakmem("ps", "--runtime-dir", self.runtime_dir)
+        self.assertEqual((empty.status, empty.out), (0, ""))
+        self.assertIn(f"no watched process in {self.runtime_dir}", empty.err)
+        watched = self.watch("/usr/bin/env", DOUBLE_FREE, "immediate", "24")
+        subprocess.run(watched.pop("argv"), **watched, check=True, timeout=60)
+        states = [line.split()[1] for line in self.hakmem("ps", "--runtime-dir", self.runtime_dir).out.splitlines()]
+        self.assertEqual(sorted(states), ["STATE", "ended", "replaced"])
+
     def test_names_are_text(self):
         watched = self.watch(DOUBLE_FREE, "immediate", "24", name=HOSTILE)
         subprocess.run(watched.pop("argv"), **watched, check=True, timeout=60)

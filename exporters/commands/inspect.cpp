@@ -34,7 +34,9 @@ void print_facts(const segment::Snapshot &snapshot) {
         std::cout << name << std::string(16 - std::string_view(name).size(), ' ') << value << '\n';
     };
     line("process", text::clean(snapshot.process) + ", pid " + std::to_string(snapshot.pid) +
-                        (snapshot.alive ? ", running" : ", ended"));
+                        (snapshot.alive           ? ", running"
+                         : snapshot.ended_ns != 0 ? ", ended"
+                                                  : ", ended without a word: killed, crashed, or left by _exit"));
     line("program", text::clean(snapshot.exe));
     line("started", text::rfc3339(snapshot.start_time_ns));
     if (snapshot.ended_ns != 0) line("ended", text::rfc3339(snapshot.ended_ns));
@@ -49,8 +51,10 @@ void print_facts(const segment::Snapshot &snapshot) {
     line("mincore", by_name(counters.mincore_calls, segment::kMincoreResultNames));
     line("backtraces", by_name(counters.backtraces, segment::kBacktraceCauseNames));
     line("audits", std::to_string(counters.audits) + ", " + std::to_string(counters.headers_audited) + " headers");
-    line("incidents", std::to_string(counters.all_incidents()) + ", " + std::to_string(counters.incidents_dropped) +
-                          " of them not recorded for want of room");
+    const std::string dropped = std::to_string(counters.incidents_dropped);
+    line("incidents",
+         std::to_string(counters.all_incidents()) +
+             (counters.incidents_dropped != 0 ? ", " + dropped + " of them not recorded for want of room" : ""));
     text::Table table({{"SIZE", text::Align::right},
                        {"ALLOCATIONS", text::Align::right},
                        {"FREES", text::Align::right},

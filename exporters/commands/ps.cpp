@@ -16,12 +16,23 @@ struct Arguments {
     bool json = false;
 };
 
+const char *state(const segment::Snapshot &snapshot) {
+    if (snapshot.alive) return "running";
+    return snapshot.name.exec != 0 ? "replaced" : "ended";  // by exec: the process is there under another name
+}
+
 int show(const Arguments &arguments) {
-    const auto segments = read_segments(choose_runtime_dir(arguments.runtime_dir), segment::Parts::counters);
+    const RuntimeDirChoice dir = choose_runtime_dir(arguments.runtime_dir);
+    const auto segments = read_segments(dir, segment::Parts::counters);
     if (arguments.json) {
         auto list = nlohmann::ordered_json::array();
         for (const auto &[file, snapshot] : segments) list.push_back(to_json(snapshot));
         std::cout << list.dump(2) << '\n';
+        return 0;
+    }
+    if (segments.empty()) {
+        std::cerr << "hakmem: no watched process in " << text::clean(dir.path)
+                  << "; hakmem run -- COMMAND starts one\n";
         return 0;
     }
     text::Table table({{"PID", text::Align::right},
@@ -33,7 +44,7 @@ int show(const Arguments &arguments) {
                        {"INCIDENTS", text::Align::right},
                        {"PROCESS"}});
     for (const auto &[file, snapshot] : segments)
-        table.add({std::to_string(snapshot.pid), snapshot.alive ? "running" : "ended",
+        table.add({std::to_string(snapshot.pid), state(snapshot),
                    segment::kLevelNames[static_cast<std::size_t>(snapshot.level)],
                    text::rfc3339(snapshot.start_time_ns).substr(0, 19) + "Z",
                    text::human_bytes(snapshot.counters.live_bytes()), text::human_bytes(snapshot.gauges.mapped_bytes),

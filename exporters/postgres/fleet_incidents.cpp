@@ -4,6 +4,7 @@
 #include <map>
 
 #include "postgres/schema.h"
+#include "text/text.h"
 
 namespace hakmem {
 namespace {
@@ -163,12 +164,7 @@ IncidentGroups FleetIncidents::groups(const IncidentFilter &filter) {
                 group.incidents = found.number(i, 3);
                 group.count = found.number(i, 4);
                 group.last_ns = found.number(i, 5);
-                // Names are clean text: no line break is in them.
-                for (std::string rest = found.text(i, 6); !rest.empty();) {
-                    const std::size_t end = rest.find('\n');
-                    group.processes.push_back(rest.substr(0, end));
-                    rest = end == std::string::npos ? "" : rest.substr(end + 1);
-                }
+                group.processes = text::lines(found.text(i, 6));  // names are clean text: no line break is in them
                 all.groups.push_back(std::move(group));
                 break;
             }

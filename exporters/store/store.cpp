@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <map>
 
 #include "fingerprint/fingerprint.h"
 #include "incident/json.h"
@@ -78,15 +77,17 @@ void sql_text_of_incident(sqlite3_context *context, int, sqlite3_value **values)
 
 // The condition that a filter is, by the numbered parameters that bind() fills, so that one statement
 // may use it more than once.
-std::string where(const IncidentFilter &filter) {
+std::string where_else(const IncidentFilter &filter) {  // all but process and kind
     std::string sql = " WHERE 1";
-    if (filter.process) sql += " AND process = ?1";
-    if (filter.kind) sql += " AND kind = ?2";
     if (filter.fingerprint) sql += " AND fingerprint = ?3";
     if (filter.since_ns) sql += " AND last_ns >= ?4";
     if (filter.until_ns) sql += " AND first_ns <= ?5";
     return sql;
 }
+
+std::string of_process(const IncidentFilter &filter) { return filter.process ? " AND process = ?1" : ""; }
+std::string of_kind(const IncidentFilter &filter) { return filter.kind ? " AND kind = ?2" : ""; }
+std::string where(const IncidentFilter &filter) { return where_else(filter) + of_process(filter) + of_kind(filter); }
 
 // Binds the parameters of `where`.
 Statement &bind(Statement &statement, const IncidentFilter &filter) {
@@ -265,69 +266,78 @@ std::optional<std::string> Store::find(const std::string &id, int &matches) {
 
 IncidentGroups Store::groups(const IncidentFilter &filter) {
     const std::lock_guard lock(mutex_);
-    IncidentGroups all;
-    const std::string from = kFromGroupIndex + where(filter);
-
-    Statement sums(db_, "SELECT count(DISTINCT fingerprint), count(*), CAST(total(count) AS INTEGER)" + from);
-    bind(sums, filter).step();
-    all.all_groups = sums.number(0);
-    all.all_incidents = sums.number(1);
-    all.all_count = sums.number(2);
-
-    // The columns that are not sums are those of the latest row.
-    Statement groups(
+    // One look at the incidents: sums, facets and groups are all made of its sums by fingerprint and process. A row is
+    // its sort, a name, and what there is to say of it; a group's further columns are those of its latest incident.
+    enum { kSum, kKind, kProcess, kGroup };
+    const std::string facet_limit = " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT " + std::to_string(kMaxFacets);
+    Statement found(
         db_,
-        "WITH grouped AS (SELECT fingerprint AS print, count(*) AS rows, CAST(total(count) AS INTEGER) AS times,"
-        " min(first_ns) AS first, max(last_ns) AS last" +
-            from +
-            " GROUP BY fingerprint ORDER BY last DESC, print LIMIT ?6 OFFSET ?7)"
-            " SELECT print, latest.kind, latest.id, latest.site, latest.caller, latest.other_site, rows, times, first, "
-            "last FROM "
-            "grouped"
-            " JOIN incidents AS latest ON latest.rowid = (SELECT rowid" +
-            from + " AND fingerprint = print ORDER BY last_ns DESC LIMIT 1) ORDER BY last DESC, print");
-    bind(groups, filter).bind(filter.limit).bind(filter.offset);
-    std::map<std::string, std::size_t> places;
-    while (groups.step()) {
-        places[groups.text(0)] = all.groups.size();
-        all.groups.push_back({groups.text(0),
-                              groups.text(1),
-                              groups.text(2),
-                              groups.text(3),
-                              groups.text(4),
-                              groups.text(5),
-                              {},
-                              groups.number(6),
-                              groups.number(7),
-                              groups.number(8),
-                              groups.number(9),
-                              0,
-                              {},
-                              0});
+        "WITH base AS MATERIALIZED (SELECT fingerprint, process, kind, count(*) AS records, total(count) AS count,"
+        " min(first_ns) AS first_ns, max(last_ns) AS last_ns" +
+            (kFromGroupIndex + where_else(filter)) +
+            " GROUP BY 1, 2, 3),"
+            "chosen AS (SELECT * FROM base WHERE 1" +
+            of_process(filter) + of_kind(filter) +
+            "),"
+            "kinds AS (SELECT kind, count(DISTINCT fingerprint) AS prints, total(count) AS count FROM base WHERE 1" +
+            of_process(filter) + facet_limit +
+            "),"
+            "names AS (SELECT process, count(DISTINCT fingerprint) AS prints, total(count) AS count FROM base WHERE 1" +
+            of_kind(filter) + facet_limit +
+            "),"
+            "groups AS (SELECT fingerprint AS print, sum(records) AS records, total(count) AS times,"
+            " min(first_ns) AS first_ns, max(last_ns) AS last_ns, group_concat(process, char(10)) AS names FROM chosen"
+            " GROUP BY 1 ORDER BY 5 DESC, 1 LIMIT ?6 OFFSET ?7)"
+            " SELECT 0, '', count(DISTINCT fingerprint), ifnull(sum(records), 0), CAST(total(count) AS INTEGER), 0, '',"
+            " '', '', '', '', '' FROM chosen"
+            " UNION ALL SELECT 1, kind, prints, 0, CAST(count AS INTEGER), 0, '', '', '', '', '', '' FROM kinds"
+            " UNION ALL SELECT 2, process, prints, 0, CAST(count AS INTEGER), 0, '', '', '', '', '', '' FROM names"
+            " UNION ALL SELECT 3, print, groups.first_ns, records, CAST(times AS INTEGER), groups.last_ns, names,"
+            " latest.kind, latest.id, latest.site, latest.caller, latest.other_site FROM groups JOIN incidents AS "
+            "latest"
+            " ON latest.rowid = (SELECT rowid" +
+            (kFromGroupIndex + where(filter)) + " AND fingerprint = print ORDER BY last_ns DESC LIMIT 1)");
+    bind(found, filter).bind(filter.limit).bind(filter.offset);
+    IncidentGroups all;
+    while (found.step()) {
+        const std::string name = found.text(1);
+        switch (found.number(0)) {
+            case kSum:
+                all.all_groups = found.number(2);
+                all.all_incidents = found.number(3);
+                all.all_count = found.number(4);
+                break;
+            case kKind:
+                all.kinds.push_back({name, found.number(2), found.number(4)});
+                break;
+            case kProcess:
+                all.processes.push_back({name, found.number(2), found.number(4)});
+                break;
+            case kGroup: {
+                IncidentGroup group;
+                group.fingerprint = name;
+                group.kind = found.text(7);
+                group.latest_id = found.text(8);
+                group.site = found.text(9);
+                group.caller = found.text(10);
+                group.other_site = found.text(11);
+                group.processes = text::lines(found.text(6));  // names are clean text: no line break is in them
+                group.incidents = found.number(3);
+                group.count = found.number(4);
+                group.first_ns = found.number(2);
+                group.last_ns = found.number(5);
+                std::sort(group.processes.begin(), group.processes.end());
+                all.groups.push_back(std::move(group));
+                break;
+            }
+            default:
+                break;
+        }
     }
-    Statement names(db_, "SELECT DISTINCT fingerprint, process" + from + " ORDER BY process");
-    bind(names, filter);
-    while (names.step())
-        if (const auto place = places.find(names.text(0)); place != places.end())
-            all.groups[place->second].processes.push_back(names.text(1));
-
-    IncidentFilter other = filter;
-    other.kind.reset();
-    all.kinds = facets("kind", other);
-    other = filter;
-    other.process.reset();
-    all.processes = facets("process", other);
+    std::sort(all.groups.begin(), all.groups.end(), [](const IncidentGroup &a, const IncidentGroup &b) {
+        return a.last_ns != b.last_ns ? a.last_ns > b.last_ns : a.fingerprint < b.fingerprint;
+    });
     return all;
-}
-
-std::vector<Facet> Store::facets(const char *column, const IncidentFilter &filter) {
-    Statement statement(db_, std::string("SELECT ") + column +
-                                 ", count(DISTINCT fingerprint), CAST(total(count) AS INTEGER)" + kFromGroupIndex +
-                                 where(filter) + " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?6");
-    bind(statement, filter).bind(kMaxFacets);
-    std::vector<Facet> facets;
-    while (statement.step()) facets.push_back({statement.text(0), statement.number(1), statement.number(2)});
-    return facets;
 }
 
 std::string default_store_path() {

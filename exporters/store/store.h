@@ -74,7 +74,6 @@ class Store : public IncidentReader {
     void execute(const char *sql);
     void add_function(const char *name, void (*function)(sqlite3_context *, int, sqlite3_value **));
     void migrate();
-    std::vector<Facet> facets(const char *column, const IncidentFilter &filter);
 
     std::recursive_mutex mutex_;
     sqlite3 *db_ = nullptr;

@@ -181,4 +181,14 @@ std::string human_bytes(std::uint64_t bytes) {
     return buffer;
 }
 
+std::vector<std::string> lines(std::string_view text) {
+    std::vector<std::string> all;
+    while (!text.empty()) {
+        const std::size_t end = std::min(text.find('\n'), text.size());
+        all.emplace_back(text.substr(0, end));
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return all;
+}
+
 }  // namespace hakmem::text

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace hakmem::text {
 
@@ -27,5 +28,8 @@ std::optional<std::uint64_t> parse_unsigned(std::string_view text);
 std::string base_name(std::string_view path);
 
 std::string human_bytes(std::uint64_t bytes);  // 12.3 MiB
+
+// The lines of a text, without their ends.
+std::vector<std::string> lines(std::string_view text);
 
 }  // namespace hakmem::text

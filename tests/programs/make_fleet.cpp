@@ -1,7 +1,8 @@
 // Makes what a large fleet makes, to measure by:
 //
-//   make_fleet segments DIR PROCESSES
-//       the segments of that many running processes of 16 threads each; says `ready`, and ends when its input does
+//   make_fleet segments DIR PROCESSES [THREADS]
+//       the segments of that many running processes of 16 threads each, or as many as are named; says `ready`, and ends
+//       when its input does
 //   make_fleet incidents URL INCIDENTS HOSTS FINGERPRINTS BUILDS CONNECTIONS
 //       the incidents of that many hosts, sent to a database by the sink that the exporter has; prints JSON
 #include <signal.h>
@@ -28,7 +29,7 @@ namespace {
 
 using namespace hakmem;
 
-constexpr unsigned kThreads = 16;
+constexpr unsigned kThreads = 16;   // of a process, unless another number is named
 constexpr unsigned kNames = 50;     // of processes on one host
 constexpr unsigned kBatch = 100;    // incidents of a host that are sent at once
 constexpr unsigned kPrime = 7'919;  // spreads the bugs over the hosts
@@ -40,7 +41,7 @@ unsigned number_of(const char *text) {
     return static_cast<unsigned>(*number);
 }
 
-void make_segments(const std::string &folder, unsigned processes) {
+void make_segments(const std::string &folder, unsigned processes, unsigned threads) {
     std::vector<pid_t> children;
     for (unsigned number = 0; number < processes; ++number) {
         const pid_t child = ::fork();
@@ -51,7 +52,7 @@ void make_segments(const std::string &folder, unsigned processes) {
         const auto pid = static_cast<std::uint64_t>(child);
         test::SegmentBuilder builder(pid, segment::process_start_ticks(pid).value());
         test::set_text(builder.header.process, "service-" + std::to_string(number % kNames));
-        builder.shards.resize(kThreads);
+        builder.shards.resize(threads);
         for (segment::CounterShard &shard : builder.shards) {
             shard.tid = static_cast<std::uint32_t>(pid);
             for (unsigned i = 0; i < segment::kCounterRow; ++i) {
@@ -127,14 +128,14 @@ void send_incidents(const std::string &url, unsigned incidents, unsigned hosts, 
 
 int main(int argc, char **argv) {
     try {
-        if (argc == 4 && std::strcmp(argv[1], "segments") == 0) {
-            make_segments(argv[2], number_of(argv[3]));
+        if ((argc == 4 || argc == 5) && std::strcmp(argv[1], "segments") == 0) {
+            make_segments(argv[2], number_of(argv[3]), argc == 5 ? number_of(argv[4]) : kThreads);
         } else if (argc == 8 && std::strcmp(argv[1], "incidents") == 0) {
             send_incidents(argv[2], number_of(argv[3]), number_of(argv[4]), number_of(argv[5]), number_of(argv[6]),
                            number_of(argv[7]));
         } else {
             std::fprintf(stderr,
-                         "usage: make_fleet segments DIR PROCESSES\n"
+                         "usage: make_fleet segments DIR PROCESSES [THREADS]\n"
                          "       make_fleet incidents URL INCIDENTS HOSTS FINGERPRINTS BUILDS CONNECTIONS\n");
             return 2;
         }
