@@ -1035,7 +1035,8 @@ std::size_t Allocator<P>::usable_bytes(void *block) {
 template <Probe P>
 std::size_t Allocator<P>::asked_usable_bytes(void *block) {
     if (block == nullptr) return 0;
-    if (page_map.page_of(address_of(block) - 1).word != 0) [[likely]] {
+    // Not where that is a guard page.
+    if (page_map.page_of(address_of(block) - 1).is_small()) [[likely]] {
         const std::size_t size_class = header_byte::live_class(header_byte::load(block));
         if (size_class < size_classes::kCount && slot_of_class(block, size_class))
             return size_classes::usable_bytes(size_class);
