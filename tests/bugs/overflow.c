@@ -140,9 +140,11 @@ static void into_fresh_right(size_t size) {
         char *next = malloc(size);
         const size_t step = (size_t)(next - last);
         if (step < 4096 + size && step == distance && (size_t)(last - before) == distance) {
-            ((char *)opaque(next))[size] = 0;  // @write into_fresh_right
-            if (malloc(size) != next + distance) give_up("the next block came from elsewhere");
-            return;
+            char *end = (char *)opaque(next) + size;
+            const char was = *end;
+            *end = 0;  // @write into_fresh_right
+            if (malloc(size) == next + distance) return;
+            *end = was;  // the next block came from elsewhere: nobody has seen it
         }
         distance = step;
         before = last;
