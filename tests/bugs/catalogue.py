@@ -264,12 +264,13 @@ def _short_lived():
         return Case("short_lived", case, (kind,), size, **more)
 
     guard = ("redzone_overwritten",)
+    slots = ("guard_sample=0",)  # what lies behind the block is to be a slot, no guard page
     for size in (10, 100, 5000):
         yield short("overflow_and_exit", "header_overwritten", size, guard_kind=guard, mark=None)
     yield short("overflow_and_exit", "redzone_overwritten", 20000, since="guard", mark=None, production=False)
     for size in (24, 1000):
         yield short("word_past_end", "header_overwritten", size, guard_kind=guard, mark=None)
-        yield short("long_overflow", "header_overwritten", size, mark=None, guard_also=guard)
+        yield short("long_overflow", "header_overwritten", size, mark=None, guard_also=guard, options=slots)
     yield short("long_overflow", "redzone_overwritten", 20000, since="guard", mark="free", production=False)
     yield short("byte_before_start", "header_overwritten", mark=None)
     yield short("run_into_next", "large_header_corrupt", 20000, mark=None, until="trace")
@@ -284,7 +285,7 @@ def _short_lived():
     yield short("house_of_spirit", "foreign_pointer", region=("stack",))
     yield short("forged_on_stack", "foreign_pointer", region=("stack",), mark=None)
     yield short("forged_in_block", "interior_pointer", mark=None)
-    yield short("never_handed_out", "interior_pointer")
+    yield short("never_handed_out", "interior_pointer", options=slots)
     yield short("behind_the_heap", "double_free")
     for size in (0, 8192):
         yield short("protected_page", "foreign_pointer", size, region=("mapping",))
