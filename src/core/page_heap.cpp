@@ -113,10 +113,11 @@ Span *PageHeap::cut(std::size_t pages, SpanKind kind, unsigned size_class, Fit f
         start = find_hole(pages, fit);
         if (start == 0) return nullptr;
     }
+    const std::size_t places = place_count_;
     Span *span = new_span(kind, small ? words_for_class(size_class) : 0);
     if (span == nullptr) return nullptr;
     // Records may have come from free units, this one too.
-    if (!make_regions(start, pages) || !all_free(start, pages)) {
+    if (!make_regions(start, pages) || (place_count_ != places && !all_free(start, pages))) {
         drop_span(span);
         return nullptr;
     }
@@ -274,7 +275,8 @@ std::uintptr_t PageHeap::find_hole(std::size_t pages, Fit fit) const {
 }
 
 bool PageHeap::make_regions(std::uintptr_t start, std::size_t pages) {
-    return for_units(start, pages, [&](Unit *unit, unsigned, unsigned) {
+    return for_units(start, pages, [&](Place &place, unsigned, unsigned) {
+        Unit *unit = place.unit;
         if (unit->region != nullptr) return true;
         auto *region = static_cast<UnitRegion *>(new_record(sizeof(UnitRegion)));
         // The record may lie in what was this unit.
@@ -295,7 +297,7 @@ bool PageHeap::for_units(std::uintptr_t start, std::size_t pages, F f) {
         if (i >= place_count_ || places_[i].unit->start != unit_start(start)) return false;
         const unsigned first = page_in_unit(start);
         const unsigned count = pages < kPagesInUnit - first ? static_cast<unsigned>(pages) : kPagesInUnit - first;
-        if (!f(places_[i].unit, first, count)) return false;
+        if (!f(places_[i], first, count)) return false;
         start += count * os::kPageBytes;
         pages -= count;
     }
@@ -303,15 +305,16 @@ bool PageHeap::for_units(std::uintptr_t start, std::size_t pages, F f) {
 }
 
 bool PageHeap::all_free(std::uintptr_t start, std::size_t pages) {
-    return for_units(start, pages, [](const Unit *unit, unsigned first, unsigned count) {
-        return unit->free.count_in(first, count) == count;
+    return for_units(start, pages, [](const Place &place, unsigned first, unsigned count) {
+        return place.unit->free.count_in(first, count) == count;
     });
 }
 
 bool PageHeap::take(std::uintptr_t start, std::size_t pages, Span *span) {
     const bool small = pages <= kMaxRunPages;
     std::size_t reused = 0;
-    for_units(start, pages, [&](Unit *unit, unsigned first, unsigned count) {
+    for_units(start, pages, [&](Place &place, unsigned first, unsigned count) {
+        Unit *unit = place.unit;
         if (small && unit->free_pages == kPagesInUnit && unit->stale_pages == 0 &&
             gauges_.block_bytes >= kHugePageFloor)
             os::prefer_huge_pages(pointer_to(unit->start), kUnitBytes);
@@ -329,7 +332,7 @@ bool PageHeap::take(std::uintptr_t start, std::size_t pages, Span *span) {
         } else {
             span->fresh_pages += count;
         }
-        resized(unit);
+        resized(place);
         unit->region->give(first, count, PageEntry::of(span));
         return true;
     });
@@ -338,7 +341,8 @@ bool PageHeap::take(std::uintptr_t start, std::size_t pages, Span *span) {
 }
 
 void PageHeap::give(std::uintptr_t start, std::size_t pages, bool stale) {
-    for_units(start, pages, [&](Unit *unit, unsigned first, unsigned count) {
+    for_units(start, pages, [&](Place &place, unsigned first, unsigned count) {
+        Unit *unit = place.unit;
         unit->region->give(first, count, {0});
         unit->free.set(first, count);
         unit->free_pages += count;
@@ -348,7 +352,7 @@ void PageHeap::give(std::uintptr_t start, std::size_t pages, bool stale) {
             gauges_.resident_free_bytes += count * os::kPageBytes;
             enlist_stale(unit);
         }
-        resized(unit);
+        resized(place);
         return true;
     });
 }
@@ -419,7 +423,7 @@ bool PageHeap::add_places(std::uintptr_t start, std::size_t units) {
         unit->free_pages = kPagesInUnit;
         places_[at + i] = {unit, 0, 0, 0};
     }
-    for (std::size_t i = units; i-- > 0;) resized(places_[at + i].unit);
+    for (std::size_t i = units; i-- > 0;) resized(places_[at + i]);
     return true;
 }
 
@@ -433,15 +437,14 @@ void PageHeap::unbucket(Unit *unit) {
     unit->in_bucket = false;
 }
 
-// Its free pages are others now.
-void PageHeap::resized(Unit *unit) {
+// The unit's free pages are others now.
+void PageHeap::resized(Place &place) {
+    Unit *unit = place.unit;
     const unsigned lead = unit->free.next_clear(0);
-    unsigned longest = lead, trail = lead;
-    if (lead != kPagesInUnit) {
-        longest = unit->free.longest_run();
-        trail = unit->free.trailing_run();
-    }
-    Place &place = places_[place_of(unit->start)];
+    const unsigned trail = lead != kPagesInUnit ? unit->free.trailing_run() : lead;
+    unsigned longest = std::max(lead, trail);
+    // Runs in between are looked at where they could be longer.
+    if (lead != kPagesInUnit && unit->free_pages - lead - trail > longest) longest = unit->free.longest_run();
     place.lead = static_cast<std::uint16_t>(lead);
     place.trail = static_cast<std::uint16_t>(trail);
     place.stale = static_cast<std::uint16_t>(unit->stale_pages);

@@ -98,7 +98,7 @@ class PageHeap {
     std::uintptr_t find_hole(std::size_t pages, Fit fit) const;
     bool make_regions(std::uintptr_t start, std::size_t pages);
 
-    // f(unit, first page, pages) for each unit that the pages lie in, until it returns false; false if it did or if
+    // f(place, first page, pages) for each unit that the pages lie in, until it returns false; false if it did or if
     // some are not ours.
     template <class F>
     bool for_units(std::uintptr_t start, std::size_t pages, F f);
@@ -110,7 +110,7 @@ class PageHeap {
     bool map_units(std::size_t units);
     bool add_places(std::uintptr_t start, std::size_t units);
     std::size_t place_of(std::uintptr_t unit_start) const;
-    void resized(Unit *unit);
+    void resized(Place &place);
     void unbucket(Unit *unit);
     void enlist_stale(Unit *unit);
     void delist_stale(Unit *unit);
