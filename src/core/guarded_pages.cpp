@@ -110,6 +110,7 @@ Span *GuardedPages::allocate(std::size_t bytes, std::size_t alignment, bool at_e
     if (span == nullptr) return nullptr;
     ++used_;
     in_use_.fetch_add(1, std::memory_order_relaxed);
+    bytes_in_use_.fetch_add(span->bytes, std::memory_order_relaxed);
     const std::size_t room = span->bytes - bytes;
     span->user_offset = static_cast<std::uint32_t>(at_end ? room & ~(alignment - 1) : 0);
     span->watched = true;
@@ -122,6 +123,7 @@ Span *GuardedPages::allocate(std::size_t bytes, std::size_t alignment, bool at_e
 void GuardedPages::forbid(Span *span) {
     os::forbid(pointer_to(span->start), span->bytes + kGuardBytes);
     in_use_.fetch_sub(1, std::memory_order_relaxed);
+    bytes_in_use_.fetch_sub(span->bytes, std::memory_order_relaxed);
     LockGuard guard(lock_);
     (oldest_ != nullptr ? youngest_->all.next : oldest_) = span;
     youngest_ = span;

@@ -36,8 +36,9 @@ class GuardedPages {
     // It was: whoever touches it from now on is caught.
     void forbid(Span *span);
 
-    // Blocks that are not freed.
+    // Blocks that are not freed, and the pages that they may use.
     unsigned in_use() const { return in_use_.load(std::memory_order_relaxed); }
+    std::size_t bytes_in_use() const { return bytes_in_use_.load(std::memory_order_relaxed); }
 
     // The block whose guard page or freed memory lies at `address`; nullptr if there is none.
     static Span *accused(std::uintptr_t address);
@@ -70,6 +71,7 @@ class GuardedPages {
     Span *unused_spans_ = nullptr;
     unsigned used_ = 0;
     std::atomic<unsigned> in_use_{0};
+    std::atomic<std::size_t> bytes_in_use_{0};
     // Places are used in turns.
     Pool *next_pool_ = nullptr;
     unsigned next_page_ = 1;
