@@ -47,7 +47,6 @@ inline constexpr auto kCacheBounds = []() {
         const std::size_t slot = size_classes::kSlotBytes[c];
         table[c] = {bound(1 << 10, slot, 2), bound(8 << 10, slot, 4), bound(16 << 10, slot, 8)};
         if (table[c].first > 8) table[c].first = 8;
-        if (table[c].one_way > 128) table[c].one_way = 128;
     }
     return table;
 }();
