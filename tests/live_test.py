@@ -137,12 +137,11 @@ class Control(unittest.TestCase):
         for level in harness.LEVELS:
             with Watched([STRESS, 1000, 8], level, guard_sample=100) as watched:
                 end = time.monotonic() + SECONDS / 2
-                headers = 0
-                while time.monotonic() < end:
+                audits = 0
+                while audits < 5 or time.monotonic() < end:  # a loaded machine takes longer for them
                     run = watched.command("audit", "--json")
                     self.assertEqual(run.returncode, 0, (level, run))
-                    headers += 1
-                self.assertGreater(headers, 3)
+                    audits += 1
                 self.assertIsNone(watched.process.poll(), "the program has died")
                 self.assertEqual(watched.incidents(), [], level)
 
