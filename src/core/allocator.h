@@ -132,6 +132,9 @@ class Allocator {
     static constexpr std::size_t kLeastMoved = std::size_t{1} << 20;
     // What grows beyond this is put where it has most room to go on in place.
     static constexpr std::size_t kLeastGrowing = std::size_t{64} << 10;
+    static bool outgrows(std::size_t usable, std::size_t bytes) {
+        return usable < kLeastGrowing && bytes >= kLeastGrowing;
+    }
 
     static void push(Cache &cache, void **top, void *block, std::size_t size_class) {
         header_byte::store(block, header_byte::free(size_class));
@@ -141,7 +144,7 @@ class Allocator {
 
     static void **end_of(const Cache &cache, std::size_t size_class) { return cache.heap->stacks[size_class].end(); }
 
-    [[gnu::noinline, gnu::cold]] static void *allocate_slow(std::size_t bytes, std::size_t size_class, Family family);
+    [[gnu::noinline]] static void *allocate_slow(std::size_t bytes, std::size_t size_class, Family family);
     [[gnu::noinline]] static void *allocate_watched(std::size_t bytes, Family family);
     static WatchPlan plan_for(std::size_t bytes);
     static void *allocate_planned(const WatchPlan &plan, std::size_t bytes, Family family);
@@ -158,7 +161,11 @@ class Allocator {
     static bool refill(Cache &cache, std::size_t size_class);
     static void deallocate_small(void *block, std::size_t size_class);
     static bool deallocate_aligned(void *block);
-    static void deallocate_watched(void *user, void *block, std::size_t size_class, Giving giving);
+    struct Slot {
+        Span *span = nullptr;
+        std::uint32_t index = 0;
+    };
+    static void deallocate_watched(void *user, void *block, std::size_t size_class, const Slot &slot, Giving giving);
     static void deallocate_run(void *block, Span *span, Giving giving);
     static unsigned flush(Cache &cache, std::size_t size_class, unsigned keep);
     static bool grow_stack(Cache &cache, std::size_t size_class);
@@ -166,7 +173,8 @@ class Allocator {
     static void check_free_header(void *block, std::size_t size_class);
     static void check_cached(Cache &cache);
     static void report_misfits(Cache &cache, std::size_t size_class, const Misfits &misfits);
-    static bool genuine(void *block, std::size_t size_class);
+    static bool genuine(void *block, std::size_t size_class) { return genuine_slot(block, size_class).span != nullptr; }
+    static Slot genuine_slot(void *block, std::size_t size_class);
     static bool slot_of_class(void *block, std::size_t size_class);
     static bool is_live(void *block);
     static bool report_and_repair(void *block);
@@ -177,6 +185,7 @@ class Allocator {
     static void *align_in_run(Span *span, std::uintptr_t aligned, std::size_t bytes);
     static void mark_guarded(void *block);
     static void deallocate_guarded(Span *span, Giving giving);
+    static bool resize_watched(void *block, Span *span, std::size_t usable, std::size_t bytes);
     static void *move_block(void *block, std::size_t usable, std::size_t bytes);
     static void apply_mode(Cache &cache);
     static void *out_of_memory() {
@@ -398,11 +407,12 @@ void *Allocator<P>::allocate_planned(const WatchPlan &plan, std::size_t bytes, F
     if constexpr (P::kDiagnostic) {
         if (!plan.watch) return block;
         Span *span = page_map.span_of(address_of(block));
-        const std::uint32_t index = span->slot_of(address_of(block));
-        BlockNote *note = note_of(span, index, true);
+        const std::size_t offset = address_of(block) - span->first_slot();
+        BlockNote *note = note_of(span, size_classes::slot_index(size_class, offset), true);
         if (note == nullptr) return block;
         header_byte::store(block, header_byte::watched(size_class));
-        P::watched(cache.probe, watched_small(address_of(block), span, index, note), bytes, family);
+        const std::size_t slot_bytes = size_classes::kSlotBytes[size_class];
+        P::watched(cache.probe, watched_small(address_of(block), address_of(block), slot_bytes, note), bytes, family);
     }
     return block;
 }
@@ -591,12 +601,13 @@ bool Allocator<P>::slot_of_class(void *block, std::size_t size_class) {
 
 // By the span's own metadata: start of a slot of that class that is in use.
 template <Probe P>
-bool Allocator<P>::genuine(void *block, std::size_t size_class) {
+typename Allocator<P>::Slot Allocator<P>::genuine_slot(void *block, std::size_t size_class) {
     const PageEntry page = page_map.page_of(address_of(block));
-    if (!page.is_small(size_class)) return false;
-    const Span *span = page.span();
+    if (!page.is_small(size_class)) return {};
+    Span *span = page.span();
     const size_classes::SlotPlace place = size_classes::place_of(size_class, address_of(block) - span->first_slot());
-    return place.at_start && place.index < span->carved && !span->is_home(place.index);
+    if (!place.at_start || place.index >= span->carved || span->is_home(place.index)) return {};
+    return {span, place.index};
 }
 
 // ---- frees off the fast path ----
@@ -664,11 +675,13 @@ void Allocator<P>::deallocate_rest(void *block, std::uint32_t header, Giving giv
             }
         }
         const std::size_t watched_class = header_byte::watched_class(header);
-        if (watched_class < size_classes::kCount && genuine(block, watched_class)) {
-            P::poll(cache.probe);
-            apply_mode(cache);
-            deallocate_watched(block, block, watched_class, giving);
-            return;
+        if (watched_class < size_classes::kCount) {
+            if (const Slot slot = genuine_slot(block, watched_class); slot.span != nullptr) {
+                P::poll(cache.probe);
+                apply_mode(cache);
+                deallocate_watched(block, block, watched_class, slot, giving);
+                return;
+            }
         }
     }
     if (header >= header_byte::kLargeFirst && header != BlockHeader::kGuarded) {
@@ -696,13 +709,16 @@ void Allocator<P>::deallocate_rest(void *block, std::uint32_t header, Giving giv
                 P::freed(cache.probe, size_class);
                 return;
             }
-            if (P::kDiagnostic && watched_class < size_classes::kCount && genuine(start, watched_class)) {
-                BlockHeader::mark_freed(block);
-                P::freed_by_header16(cache.probe);
-                P::poll(cache.probe);
-                apply_mode(cache);
-                deallocate_watched(block, start, watched_class, giving);
-                return;
+            if constexpr (P::kDiagnostic) {
+                const Slot slot = watched_class < size_classes::kCount ? genuine_slot(start, watched_class) : Slot{};
+                if (slot.span != nullptr) {
+                    BlockHeader::mark_freed(block);
+                    P::freed_by_header16(cache.probe);
+                    P::poll(cache.probe);
+                    apply_mode(cache);
+                    deallocate_watched(block, start, watched_class, slot, giving);
+                    return;
+                }
             }
             // The slot's own header is hurt, the 16-byte one is whole: the finding is about the slot.
             if (handle_bad_free(start)) BlockHeader::mark_freed(block);
@@ -736,12 +752,11 @@ bool Allocator<P>::deallocate_aligned(void *block) {
 
 // A watched slot. The probe looks at it first, and may keep it out of reuse for a while.
 template <Probe P>
-void Allocator<P>::deallocate_watched(void *user, void *block, std::size_t size_class, Giving giving) {
+void Allocator<P>::deallocate_watched(void *user, void *block, std::size_t size_class, const Slot &slot,
+                                      Giving giving) {
     if constexpr (P::kDiagnostic) {
         Cache &cache = cache_;
-        Span *span = page_map.span_of(address_of(block));
-        const std::uint32_t index = span->slot_of(address_of(block));
-        BlockNote *note = note_of(span, index, false);
+        BlockNote *note = note_of(slot.span, slot.index, false);
         // Of two threads that free it at once, one finds it free.
         const std::uint8_t found = header_byte::exchange(block, header_byte::free(size_class));
         if (found != header_byte::watched(size_class)) {
@@ -749,8 +764,9 @@ void Allocator<P>::deallocate_watched(void *user, void *block, std::size_t size_
             return;
         }
         P::freed(cache.probe, size_class);
+        const std::size_t slot_bytes = size_classes::kSlotBytes[size_class];
         if (note != nullptr &&
-            P::watched_freed(cache.probe, watched_small(address_of(user), span, index, note), giving))
+            P::watched_freed(cache.probe, watched_small(address_of(user), address_of(block), slot_bytes, note), giving))
             return;
         deallocate_small(block, size_class);
     }
@@ -759,13 +775,13 @@ void Allocator<P>::deallocate_watched(void *user, void *block, std::size_t size_
 template <Probe P>
 void Allocator<P>::release_kept(const Watched &watched) {
     if constexpr (P::kDiagnostic) {
-        Span *span = page_map.span_of(watched.block);
-        if (span == nullptr) return;
-        if (watched.large)
+        void *block = pointer_to(watched.block);
+        if (!watched.large) {
+            const std::size_t size_class = size_classes::of_request(watched.room);
+            check_free_header(block, size_class);
+            deallocate_small(block, size_class);
+        } else if (Span *span = page_map.span_of(watched.block)) {
             page_heap.release(span);
-        else {
-            check_free_header(pointer_to(watched.block), span->size_class);
-            deallocate_small(pointer_to(watched.block), span->size_class);
         }
     }
 }
@@ -1132,15 +1148,16 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
     if constexpr (P::kDiagnostic) {
         if (span != nullptr && span->kind != SpanKind::small && span->watched) {
             // What the probe knows of the block has to follow its size.
-            if (!P::may_resize(watched_large(span))) return move_block(block, usable, bytes);
+            if (!P::may_resize(watched_large(span)))
+                return resize_watched(block, span, usable, bytes) ? block : move_block(block, usable, bytes);
         }
     }
     // Large enough, and not wastefully so.
     if (bytes <= usable && bytes >= usable / 2) return block;
     // What has grown will grow again: leave room, which costs no memory until it is touched.
     const std::size_t roomy = bytes > usable && usable > size_classes::kMaxSmall ? bytes + bytes / 8 : bytes;
-    const bool outgrows = usable < kLeastGrowing && bytes >= kLeastGrowing;
-    if (!outgrows && span != nullptr && span->kind != SpanKind::small && bytes > size_classes::kMaxSmall) {
+    if (!outgrows(usable, bytes) && span != nullptr && span->kind != SpanKind::small &&
+        bytes > size_classes::kMaxSmall) {
         const std::size_t whole = align_up(roomy + span->user_offset, os::kPageBytes);
         const std::size_t before = span->bytes;
         bool resized = whole == before;
@@ -1156,7 +1173,7 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
                 P::large_freed(cache_.probe, before);
                 P::large_allocated(cache_.probe, span->bytes);
                 if constexpr (P::kDiagnostic) {
-                    if (span->watched) P::resized(watched_large(span), bytes);
+                    if (span->watched) P::resized(cache_.probe, watched_large(span), bytes);
                 }
             }
             return block;
@@ -1194,9 +1211,37 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
     return moved;
 }
 
+// A run whose size the probe minds to the byte, in its place. False where it has to move.
+template <Probe P>
+bool Allocator<P>::resize_watched(void *block, Span *span, std::size_t usable, std::size_t bytes) {
+    if constexpr (P::kDiagnostic) {
+        if (span->kind != SpanKind::run || bytes <= size_classes::kMaxSmall || outgrows(usable, bytes)) return false;
+        KeepErrno keep;
+        Cache &cache = cache_;
+        const std::uint32_t slack = P::resizing(cache.probe, watched_large(span), bytes);
+        if (slack == 0) return false;
+        const std::size_t before = span->bytes;
+        const std::size_t whole = align_up(span->user_offset + bytes + slack, os::kPageBytes);
+        if (whole > before) {
+            if (!page_heap.grow_in_place(span, whole)) {
+                P::not_resized(watched_large(span), usable);
+                return false;
+            }
+            BlockHeader::store(block, span->end() - address_of(block), BlockHeader::kRun);
+            P::large_freed(cache.probe, before);
+            P::large_allocated(cache.probe, span->bytes);
+        }
+        P::resized(cache.probe, watched_large(span), bytes);
+        return true;
+    } else {
+        return false;
+    }
+}
+
 template <Probe P>
 void *Allocator<P>::move_block(void *block, std::size_t usable, std::size_t bytes) {
-    void *moved = allocate(bytes);
+    const bool growing = bytes > usable && bytes >= kLeastGrowing;
+    void *moved = growing ? allocate_large(bytes, BlockHeader::kBytes, Family::malloc, nullptr, true) : allocate(bytes);
     if (moved == nullptr) return bytes <= usable ? block : nullptr;
     std::memcpy(moved, block, usable < bytes ? usable : bytes);
     deallocate(block);

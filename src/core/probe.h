@@ -108,9 +108,15 @@ concept WatchingProbe = Probe<P> &&
     { P::usable_bytes(watched) } -> std::same_as<std::size_t>;
     // Somebody overwrote the header of a block while it was free; no free is going on.
     {P::found_overwritten(state, finding)};
-    // A large block may be resized in place; and it was, its room is the new one.
+    // A large block whose room may change without more ado.
     { P::may_resize(watched) } -> std::same_as<bool>;
-    {P::resized(watched, bytes)};
+    // One where it may not is about to stay in its place with `bytes` asked for: the slack it is to have then; 0: it
+    // has to move. From here on an audit finds nothing to check, until one of the next two.
+    { P::resizing(state, watched, bytes) } -> std::same_as<std::uint32_t>;
+    // Any large block was: its room is the new one.
+    {P::resized(state, watched, bytes)};
+    // It was not, for want of room; `bytes` is what it has.
+    {P::not_resized(watched, bytes)};
 };
 
 }  // namespace hakmem

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "diag/state.h"
 #include "segment/layout.h"
 
 namespace hakmem::audit {
@@ -24,7 +25,14 @@ inline constexpr std::uint64_t kMostNs = 60'000'000'000;
 // One sweep on the calling thread, whose shard it is. Stops after `most_ns` nanoseconds.
 Result run(segment::CounterShard &shard, std::uint64_t most_ns);
 
-// Runs an audit if somebody has asked for one or the interval is over. For slow paths: a comparison or two if not.
+// Somebody has asked for an audit, or there is one every so often. There is a segment.
+inline bool may_be_due() {
+    const segment::Header &header = state.segment.header();
+    const auto load = [](const std::uint32_t &word) { return __atomic_load_n(&word, __ATOMIC_RELAXED); };
+    return load(header.control.audit_request) != load(header.audits_done) ||
+           state.audit_interval_s.load(std::memory_order_relaxed) != 0;
+}
+// Runs an audit if somebody has asked for one or the interval is over. For slow paths.
 void run_if_due(segment::CounterShard &shard);
 
 }  // namespace hakmem::audit

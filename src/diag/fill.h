@@ -1,11 +1,14 @@
-// Bytes that nobody may change: slack behind a block's asked size, and freed memory. Filled and checked a word at a
-// time.
+// Bytes that nobody may change: slack behind a block's asked size, and freed memory. Filled and checked by wide words:
+// `guard` does both for every block.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
+#include "base/bits.h"
+#include "os/pages.h"
 #include "segment/layout.h"
 
 namespace hakmem::fill {
@@ -13,31 +16,84 @@ namespace hakmem::fill {
 inline constexpr std::uint8_t kSlack = segment::kSlackFill;
 inline constexpr std::uint8_t kFreed = segment::kFreedFill;
 
+// The program's memory, by words at any address; named in casts only, as a template argument would be an aligned one.
+typedef std::uint64_t Word __attribute__((aligned(1), may_alias));
+typedef std::uint64_t Wide __attribute__((vector_size(16), aligned(1), may_alias));
+
+constexpr std::uint64_t pattern_of(std::uint8_t byte) { return 0x0101010101010101u * byte; }
+
+inline bool differ(Wide bits) { return (bits[0] | bits[1]) != 0; }
+
 inline void put(std::uintptr_t begin, std::uintptr_t end, std::uint8_t byte) {
-    if (begin < end) std::memset(reinterpret_cast<void *>(begin), byte, end - begin);
-}
-
-// A word of the program's memory, which whoever has the block may write to while an audit looks: no race that could be
-// mended, and so none that ThreadSanitizer is to tell of. The same below.
-__attribute__((no_sanitize("thread"))) inline std::uint64_t word_at(std::uintptr_t at) {
-    std::uint64_t word;
-    std::memcpy(&word, reinterpret_cast<const void *>(at), sizeof word);
-    return word;
-}
-
-// The first byte in [begin, end) that isn't `byte`; `end` if all are.
-__attribute__((no_sanitize("thread"))) inline std::uintptr_t first_changed(std::uintptr_t begin, std::uintptr_t end,
-                                                                           std::uint8_t byte) {
-    const std::uint64_t pattern = 0x0101010101010101u * byte;
-    while (end - begin >= 4 * sizeof pattern) {
-        if (((word_at(begin) ^ pattern) | (word_at(begin + 8) ^ pattern) | (word_at(begin + 16) ^ pattern) |
-             (word_at(begin + 24) ^ pattern)) != 0)
-            break;
-        begin += 4 * sizeof pattern;
+    constexpr std::size_t kShort = 128;
+    if (begin >= end) return;
+    const std::size_t bytes = end - begin;
+    if (bytes < sizeof(Wide) || bytes > kShort) {
+        std::memset(pointer_to(begin), byte, bytes);
+        return;
     }
-    while (end - begin >= sizeof pattern && word_at(begin) == pattern) begin += sizeof pattern;
-    while (begin < end && *reinterpret_cast<const std::uint8_t *>(begin) == byte) ++begin;
+    const Wide pattern = {pattern_of(byte), pattern_of(byte)};
+    for (std::uintptr_t at = begin; at < end - sizeof pattern; at += sizeof pattern)
+        *reinterpret_cast<Wide *>(at) = pattern;
+    *reinterpret_cast<Wide *>(end - sizeof pattern) = pattern;
+}
+
+// The first byte in [begin, end) that isn't `byte`; `end` if all are. Whoever has the block may write to it while an
+// audit looks: no race that could be mended, and so none that ThreadSanitizer is to tell of.
+__attribute__((no_sanitize("thread", "alignment"))) inline std::uintptr_t first_changed(std::uintptr_t begin,
+                                                                                        std::uintptr_t end,
+                                                                                        std::uint8_t byte) {
+    const std::uint64_t word = pattern_of(byte);
+    const Wide pattern = {word, word};
+    constexpr std::size_t kWide = sizeof(Wide), kStep = 4 * kWide;
+    if (end - begin >= kWide) {
+        while (end - begin >= kStep) {
+            const Wide *at = reinterpret_cast<const Wide *>(begin);  // auto would be an aligned one
+            if (differ(((at[0] ^ pattern) | (at[1] ^ pattern)) | ((at[2] ^ pattern) | (at[3] ^ pattern)))) break;
+            begin += kStep;
+        }
+        while (end - begin >= kWide && !differ(*reinterpret_cast<const Wide *>(begin) ^ pattern)) begin += kWide;
+        // What is left of them is the end of the last one.
+        if (end - begin < kWide && !differ(*reinterpret_cast<const Wide *>(end - kWide) ^ pattern)) return end;
+    }
+    while (end - begin >= sizeof word && *reinterpret_cast<const Word *>(begin) == word) begin += sizeof word;
+    while (begin < end && *pointer_to<const std::uint8_t>(begin) == byte) ++begin;
     return begin;
+}
+
+// Of freed memory beyond a size, only so much at both ends is filled and checked, and a line of each page in between: a
+// write of less than a page far from both ends may go unseen then, but a free of megabytes costs no millisecond.
+inline constexpr std::size_t kEnds = std::size_t{32} << 10;
+inline constexpr std::size_t kLine = 64;
+
+// f(begin, end) for each part, until it returns false; false if it did.
+template <class F>
+bool for_freed_parts(std::uintptr_t begin, std::uintptr_t end, F f) {
+    if (end - begin <= 2 * kEnds) return f(begin, end);
+    if (!f(begin, begin + kEnds)) return false;
+    const std::uintptr_t last = end - kEnds;
+    for (std::uintptr_t at = align_up(begin + kEnds, os::kPageBytes); at + kLine <= last; at += os::kPageBytes)
+        if (!f(at, at + kLine)) return false;
+    return f(last, end);
+}
+
+inline void put_freed(std::uintptr_t begin, std::uintptr_t end) {
+    if (begin >= end) return;
+    for_freed_parts(begin, end, [](std::uintptr_t from, std::uintptr_t to) {
+        put(from, to, kFreed);
+        return true;
+    });
+}
+
+inline std::uintptr_t first_changed_freed(std::uintptr_t begin, std::uintptr_t end) {
+    if (begin >= end) return end;
+    std::uintptr_t changed = end;
+    for_freed_parts(begin, end, [&](std::uintptr_t from, std::uintptr_t to) {
+        const std::uintptr_t found = first_changed(from, to, kFreed);
+        if (found != to) changed = found;
+        return found == to;
+    });
+    return changed;
 }
 
 }  // namespace hakmem::fill

@@ -44,6 +44,8 @@ class Hunt {
     // The watchpoints are in use: for a guilty site, or because slack alone has found none for too long. Not before:
     // processors store wide vectors much slower while any watchpoint is set.
     bool aims() const { return aims_.load(std::memory_order_acquire); }
+    // They are, or have been.
+    bool has_aimed() const { return aims() || session() != kFirstSession; }
     Role role(StackId alloc_stack) const;
 
     // An incident was recorded. Arms the hunt where that is the process's own business (hunt=auto) and learns from it.
@@ -52,8 +54,9 @@ class Hunt {
     // slot size. False if there is nothing to go by.
     bool arm(std::uint64_t incident_key, std::uint32_t slot_bytes);
     // Closes what a hunt that is over has left open. In slow paths.
+    bool is_over() const { return over_.load(std::memory_order_relaxed); }
     void tidy_up() {
-        if (over_.load(std::memory_order_relaxed)) [[unlikely]]
+        if (is_over()) [[unlikely]]
             close();
     }
     // In the child, which has none of the watchpoints. `release_blocks`: its thread can take back what was kept.
@@ -160,7 +163,8 @@ class Hunt {
     std::atomic<std::uint32_t> classes_{0};
     std::atomic<std::uint32_t> done_{0};  // classes in which the writer was caught
     std::atomic<std::uint32_t> round_{0};
-    std::atomic<std::uint32_t> session_{1};
+    static constexpr std::uint32_t kFirstSession = 1;
+    std::atomic<std::uint32_t> session_{kFirstSession};
     std::atomic<segment::HuntMeans> means_{segment::HuntMeans::none};
     std::atomic<std::uint64_t> sites_[kMostSites] = {};
     std::atomic<std::uint32_t> sites_used_{0};

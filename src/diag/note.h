@@ -30,7 +30,14 @@ class Note {
     // It has been reported that the block's slack or poison was changed.
     bool told() const { return (words_[1] & kTold) != 0; }
     void set_told() { words_[1].fetch_or(kTold); }
+    void clear_told() { words_[1] = words_[1] & ~kTold; }
     bool poisoned() const { return (words_[1] & kPoisoned) != 0; }
+    // Live, and there is nothing to it but that its slack is filled and that it was asked for by that family.
+    bool only_filled(Family family) const {
+        return words_[0] >> kStateShift == (static_cast<std::uint32_t>(State::live) |
+                                            static_cast<std::uint32_t>(family) << (kFamilyShift - kStateShift)) &&
+               (words_[1] & (kSampled | kFilled | kTold | kHunted | kHeader16)) == kFilled;
+    }
     // Of a sampled block: allocations that it stands for (sampling::kWeightBits).
     std::uint32_t weight() const { return words_[2]; }
     // Bytes from the block's start to the user's memory: more than 0 only for aligned blocks.
@@ -66,6 +73,7 @@ class Note {
         words_[0] = alloc_stack | static_cast<std::uint32_t>(family) << kFamilyShift |
                     static_cast<std::uint32_t>(State::live) << kStateShift;
     }
+    void set_alloc_stack(StackId id) { words_[0] = (words_[0] & ~kStackMask) | id; }
     void set_slack(std::uint32_t slack) { words_[3] = slack; }
     void set_user_offset(std::uintptr_t offset) {
         words_[1] = (words_[1] & ~(0x3FFu << kOffsetShift)) | static_cast<std::uint32_t>(offset / 16) << kOffsetShift;

@@ -100,11 +100,8 @@ void DiagProbe::thread_ended(ThreadState &thread) {
     state.shards.release(shard);
 }
 
-void DiagProbe::poll(ThreadState &thread) {
-    if (!state.segment) return;
-    const std::uint32_t generation =
-        std::atomic_ref(state.segment.header().control.generation).load(std::memory_order_relaxed);
-    if (generation != state.control_seen.load(std::memory_order_relaxed)) {
+void DiagProbe::attend(ThreadState &thread) {
+    if (state.has_news()) {
         obey_control();
         follow_level();
     }

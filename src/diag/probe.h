@@ -9,6 +9,8 @@
 #include "core/fault.h"
 #include "core/probe.h"
 #include "diag/audit.h"
+#include "diag/hunt.h"
+#include "diag/state.h"
 #include "diag/watch.h"
 #include "segment/layout.h"
 
@@ -53,7 +55,12 @@ struct DiagProbe {
     static void thread_ending(ThreadState &state);
     static void thread_ended(ThreadState &state);
 
-    static void poll(ThreadState &state);
+    // At `guard`, every allocation and every free comes here.
+    static void poll(ThreadState &thread) {
+        if (!state.segment) return;
+        if (state.has_news() || hunt.is_over() || !thread.watcher.is_up_to_date() || audit::may_be_due()) [[unlikely]]
+            attend(thread);
+    }
     static void heap_changed(const HeapGauges &gauges);
 
     static void before_fork();
@@ -79,7 +86,13 @@ struct DiagProbe {
     static void memory_short(ThreadState &state);
     static std::size_t usable_bytes(const Watched &watched) { return Watcher::usable_bytes(watched); }
     static bool may_resize(const Watched &watched) { return Watcher::may_resize(watched); }
-    static void resized(const Watched &watched, std::size_t bytes) { Watcher::resized(watched, bytes); }
+    static std::uint32_t resizing(ThreadState &state, const Watched &watched, std::size_t bytes) {
+        return Watcher::resizing(*state.shard, watched, bytes);
+    }
+    static void resized(ThreadState &state, const Watched &watched, std::size_t bytes) {
+        state.watcher.resized(*state.shard, watched, bytes);
+    }
+    static void not_resized(const Watched &watched, std::size_t bytes) { Watcher::put_back(watched, bytes); }
 
     // Audits the heap in the calling thread, which must have used the allocator before.
     static audit::Result audit_now();
@@ -102,6 +115,7 @@ struct DiagProbe {
         bool goes_on(std::uintptr_t address, const backtrace::Trace &trace) const;
     };
 
+    [[gnu::noinline, gnu::cold]] static void attend(ThreadState &thread);
     static void follow_level();
     static segment::CounterShard &this_threads_shard();
 

@@ -6,22 +6,52 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/watch.h"
+
 namespace hakmem {
 
 class Quarantine {
   public:
-    // Bytes held by all threads.
-    static std::uint64_t total_bytes() { return total_.load(std::memory_order_relaxed); }
+    // What is kept of a block, so that nothing has to be looked up when it comes out again.
+    struct Kept {
+        std::uintptr_t block = 0;  // 0: none
+        bool large = false;
+        std::uint32_t bytes = 0;
+        BlockNote *note = nullptr;
+    };
+
+    // Bytes held by all threads, as far as these have told: each holds up to kUntold more or less.
+    static std::uint64_t total_bytes() {
+        const std::int64_t told = total_.load(std::memory_order_relaxed);
+        return told > 0 ? static_cast<std::uint64_t>(told) : 0;
+    }
+    static constexpr std::int64_t kUntold = 16 << 10;
+    // The same with all that this thread holds.
+    std::uint64_t known_bytes() const {
+        const std::int64_t known = total_.load(std::memory_order_relaxed) + untold_;
+        return known > 0 ? static_cast<std::uint64_t>(known) : 0;
+    }
 
     // Takes the block in; false if there is no memory for the list, or the list is full.
-    bool push(std::uintptr_t block, std::size_t bytes);
+    bool push(const Kept &kept) {
+        if (entries_ == nullptr && !make_list()) return false;
+        if (full()) return false;
+        entries_[head_++ % kEntries] = Entry::of(kept);
+        held(kept.bytes);
+        return true;
+    }
 
-    // Takes the oldest block out; 0 if there is none.
-    std::uintptr_t pop();
+    // Takes the oldest block out.
+    Kept pop() {
+        if (empty()) return {};
+        const Kept kept = entries_[tail_++ % kEntries].kept();
+        held(-static_cast<std::int64_t>(kept.bytes));
+        return kept;
+    }
 
-    // The block that `pops` more pops bring; 0 if there is none.
-    std::uintptr_t ahead(std::uint32_t pops) const {
-        return head_ - tail_ > pops ? entries_[(tail_ + pops) % kEntries].block : 0;
+    // What `pops` more pops bring.
+    Kept ahead(std::uint32_t pops) const {
+        return head_ - tail_ > pops ? entries_[(tail_ + pops) % kEntries].kept() : Kept{};
     }
 
     bool empty() const { return head_ == tail_; }
@@ -31,27 +61,54 @@ class Quarantine {
     void release_memory();
 
     // The process has forked: the other threads' blocks are not coming back.
-    void restart_after_fork() { total_.store(own_bytes_, std::memory_order_relaxed); }
+    void restart_after_fork() { total_.store(own_bytes_ - untold_, std::memory_order_relaxed); }
 
     // Calls f(block) for what this thread holds.
     template <class F>
     void for_each(F f) const {
-        for (std::uint32_t i = tail_; i != head_; ++i) f(entries_[i % kEntries].block);
+        for (std::uint32_t i = tail_; i != head_; ++i) f(entries_[i % kEntries].kept().block);
     }
 
   private:
+    // Blocks are aligned to 16, and user space ends below 48 bits.
     struct Entry {
-        std::uintptr_t block;
-        std::size_t bytes;
+        std::uint64_t low, high;
+
+        static constexpr unsigned kBytesShift = 48;
+        static constexpr std::uint64_t kAddress = (std::uint64_t{1} << kBytesShift) - 1;
+        static constexpr std::uint64_t kLarge = 1;
+
+        static Entry of(const Kept &kept) {
+            return {kept.block | (kept.large ? kLarge : 0) | std::uint64_t{kept.bytes & 0xFFFF} << kBytesShift,
+                    reinterpret_cast<std::uintptr_t>(kept.note) | std::uint64_t{kept.bytes >> 16} << kBytesShift};
+        }
+        Kept kept() const {
+            return {low & kAddress & ~kLarge, (low & kLarge) != 0,
+                    static_cast<std::uint32_t>(low >> kBytesShift | high >> kBytesShift << 16),
+                    reinterpret_cast<BlockNote *>(high & kAddress)};
+        }
     };
     static constexpr std::uint32_t kEntries = 1u << 17;
 
-    static constinit std::atomic<std::uint64_t> total_;
+    bool make_list();
+    // All threads write to the sum: told only now and then.
+    void held(std::int64_t more) {
+        own_bytes_ += more;
+        untold_ += more;
+        if (untold_ > kUntold || untold_ < -kUntold) tell();
+    }
+    void tell() {
+        total_.fetch_add(untold_, std::memory_order_relaxed);
+        untold_ = 0;
+    }
+
+    static constinit std::atomic<std::int64_t> total_;
 
     Entry *entries_ = nullptr;  // made at the first push, kept for the thread's life
     std::uint32_t head_ = 0;
     std::uint32_t tail_ = 0;
-    std::uint64_t own_bytes_ = 0;
+    std::int64_t own_bytes_ = 0;
+    std::int64_t untold_ = 0;
 };
 
 }  // namespace hakmem

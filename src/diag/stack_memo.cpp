@@ -36,27 +36,6 @@ class StackReader {
 
 }  // namespace
 
-StackId StackMemo::find(std::uintptr_t frame) {
-    if (table_ == nullptr) return 0;
-    const Depth &depth = depth_of(frame);
-    if (depth.frame != frame) return 0;
-    for (const std::uint32_t offset : depth.offsets) {
-        if (offset == 0) continue;
-        const std::uintptr_t pc = word_at(frame + offset);
-        const Bucket &bucket = bucket_of(frame, pc);
-        for (unsigned way = 0; way < kWays; ++way) {
-            const Key &key = bucket.keys[way];
-            if (key.frame != frame || key.pc != pc || key.offset != offset) continue;
-            const Entry &entry = bucket.entries[way];
-            // Inner frames first: where they are the same, the memory of the outer ones is there too.
-            unsigned same = 1;
-            while (same < entry.frames && word_at(frame + entry.offset[same]) == entry.pc[same]) ++same;
-            if (same == entry.frames) return entry.id;
-        }
-    }
-    return 0;
-}
-
 void StackMemo::remember(std::uintptr_t frame, const backtrace::Trace &trace, StackId id) {
     if (id == 0 || trace.frames < 2 || trace.frames > kMostFrames) return;
     if (table_ == nullptr) {
@@ -64,7 +43,8 @@ void StackMemo::remember(std::uintptr_t frame, const backtrace::Trace &trace, St
         if (table_ == nullptr) return;
     }
     // Every address must be found, in order. On another stack (a signal's) or in a leaf they are not.
-    Entry found{id, trace.frames, {}, {}};
+    Entry found{0, id, trace.frames, {}};
+    std::size_t innermost = 0;
     StackReader stack(frame);
     std::size_t at = sizeof(std::uintptr_t);
     std::uintptr_t word = 0;
@@ -75,18 +55,22 @@ void StackMemo::remember(std::uintptr_t frame, const backtrace::Trace &trace, St
             // The one before, once more: which of them is it?
             if (i > 0 && word == trace.pc[i - 1]) return;
         }
-        found.offset[i] = static_cast<std::uint32_t>(at);
-        found.pc[i] = trace.pc[i];
+        if ((word & ~Place::kAddress) != 0) return;
+        found.places[i] = Place::of(at, word);
+        if (i == 0) innermost = at;
         at += sizeof word;
     }
+    const auto offset = static_cast<std::uint32_t>(innermost);
     Depth &depth = depth_of(frame);
     if (depth.frame != frame) depth = {frame, {}, 0};
-    if (depth.offsets[0] != found.offset[0] && depth.offsets[1] != found.offset[0])
-        depth.offsets[depth.next++ % std::size(depth.offsets)] = found.offset[0];
-    Bucket &bucket = bucket_of(frame, found.pc[0]);
-    const unsigned way = bucket.next++ % kWays;
-    bucket.keys[way] = {frame, found.pc[0], found.offset[0]};
-    bucket.entries[way] = found;
+    if (depth.offsets[0] != offset && depth.offsets[1] != offset)
+        depth.offsets[depth.next++ % std::size(depth.offsets)] = offset;
+    found.key = key_of(frame, trace.pc[0], offset);
+    unsigned way = 0;
+    while (way < kWays - 1 && entry_of(found.key, way).key != 0) ++way;
+    // The others make room by one; where there is none, the last one goes.
+    for (; way > 0; --way) entry_of(found.key, way) = entry_of(found.key, way - 1);
+    entry_of(found.key, 0) = found;
 }
 
 void StackMemo::forget() {

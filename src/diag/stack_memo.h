@@ -17,7 +17,24 @@ namespace hakmem {
 class StackMemo {
   public:
     // The stack that was remembered for `frame`, an address in the caller's own frame; 0 if there is none.
-    StackId find(std::uintptr_t frame);
+    StackId find(std::uintptr_t frame) const {
+        if (table_ == nullptr) return 0;
+        const Depth &depth = depth_of(frame);
+        if (depth.frame != frame) return 0;
+        for (const std::uint32_t offset : depth.offsets) {
+            if (offset == 0) continue;
+            const std::uint64_t key = key_of(frame, word_at(frame + offset), offset);
+            for (unsigned way = 0; way < kWays; ++way) {
+                const Entry &entry = entry_of(key, way);
+                if (entry.key != key) continue;
+                // Inner frames first: where they are the same, the memory of the outer ones is there too.
+                unsigned same = 0;
+                while (same < entry.frames && entry.places[same].holds(frame)) ++same;
+                if (same == entry.frames) return entry.id;
+            }
+        }
+        return 0;
+    }
 
     // That backtrace has the number `id`.
     void remember(std::uintptr_t frame, const backtrace::Trace &trace, StackId id);
@@ -26,9 +43,10 @@ class StackMemo {
     void forget();
 
   private:
+    static std::uintptr_t word_at(std::uintptr_t address) { return *reinterpret_cast<const std::uintptr_t *>(address); }
     static constexpr unsigned kMostFrames = 32;
     static constexpr unsigned kDepths = 256;
-    static constexpr unsigned kBuckets = 64;
+    static constexpr unsigned kEntries = 1024;
     static constexpr unsigned kWays = 8;
     // How far up the stack a backtrace may reach.
     static constexpr std::size_t kMostBytes = 64 << 10;
@@ -40,38 +58,43 @@ class StackMemo {
         std::uint32_t offsets[2];
         unsigned next;
     };
-    // What tells most others apart.
-    struct Key {
-        std::uintptr_t frame;
-        std::uintptr_t pc;  // the innermost
-        std::uint32_t offset;
+    // A return address and where it stands: words from the frame on.
+    struct Place {
+        std::uint64_t word;
+
+        static constexpr unsigned kOffsetShift = 48;
+        static constexpr std::uint64_t kAddress = (std::uint64_t{1} << kOffsetShift) - 1;
+
+        static Place of(std::size_t offset, std::uintptr_t pc) {
+            return {pc | std::uint64_t{offset / sizeof(std::uintptr_t)} << kOffsetShift};
+        }
+        bool holds(std::uintptr_t frame) const {
+            return word_at(frame + (word >> kOffsetShift) * sizeof(std::uintptr_t)) == (word & kAddress);
+        }
     };
+    static_assert(kMostBytes / sizeof(std::uintptr_t) <= 1u << (64 - Place::kOffsetShift));
+    // Innermost first. Where all of them hold, it is the same stack, whatever its key.
     struct Entry {
+        std::uint64_t key;  // of the frame and the innermost return address, to tell most stacks apart; 0: none
         StackId id;
         std::uint32_t frames;
-        std::uint32_t offset[kMostFrames];  // from the frame, bytes
-        std::uintptr_t pc[kMostFrames];
+        Place places[kMostFrames];
     };
-    struct Bucket {
-        Key keys[kWays];
-        unsigned next;
-        Entry entries[kWays];
-    };
-
     struct Table {
         Depth depths[kDepths];
-        Bucket buckets[kBuckets];
+        Entry entries[kEntries];
     };
 
     Table *table_ = nullptr;
 
-    static std::uint64_t mix(std::uint64_t value) { return value * 0x9E3779B97F4A7C15 >> 40; }
-    Depth &depth_of(std::uintptr_t frame) const { return table_->depths[mix(frame) % kDepths]; }
+    static std::uint64_t mix(std::uint64_t value) { return value * 0x9E3779B97F4A7C15; }
+    Depth &depth_of(std::uintptr_t frame) const { return table_->depths[(mix(frame) >> 40) % kDepths]; }
     // Many call sites have their frames at the same place: a loop over them must not push each other out.
-    Bucket &bucket_of(std::uintptr_t frame, std::uintptr_t pc) const {
-        return table_->buckets[mix(frame ^ pc << 20) % kBuckets];
+    static std::uint64_t key_of(std::uintptr_t frame, std::uintptr_t pc, std::uint32_t offset) {
+        return (mix(frame ^ pc << 20) ^ offset) | 1;
     }
-    static std::uintptr_t word_at(std::uintptr_t address) { return *reinterpret_cast<const std::uintptr_t *>(address); }
+    // One of some neighbours, each key's own first.
+    Entry &entry_of(std::uint64_t key, unsigned way) const { return table_->entries[((key >> 40) % kEntries) ^ way]; }
 };
 
 }  // namespace hakmem

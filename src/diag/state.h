@@ -34,6 +34,12 @@ struct State {
     std::atomic<std::uint32_t> changes{0};
     std::atomic<std::uint32_t> control_seen{0};
     char runtime_dir[kMaxPath] = {};  // absolute; empty: no telemetry
+
+    // The control word is not what is in force. There is a segment.
+    bool has_news() const {
+        return std::atomic_ref(segment.header().control.generation).load(std::memory_order_relaxed) !=
+               control_seen.load(std::memory_order_relaxed);
+    }
 };
 
 extern constinit State state;

@@ -66,13 +66,12 @@ constexpr std::uint64_t kCurious = 16;
 // some frees before, it stalls none.
 constexpr std::uint32_t kFetchAhead = 6;
 
-void fetch(std::uintptr_t block) {
-    constexpr std::size_t kLine = 64, kMostBytes = 1024;
-    Watched watched;
-    if (block == 0 || !find_watched(block, watched)) return;
-    __builtin_prefetch(watched.note);
-    const std::uintptr_t end = block + std::min(watched.room, kMostBytes);
-    for (std::uintptr_t at = block - 1; at < end; at += kLine) __builtin_prefetch(pointer_to(at));
+void fetch(const Quarantine::Kept &kept) {
+    constexpr std::uint32_t kLine = 64, kMostBytes = 1024;
+    if (kept.block == 0) return;
+    __builtin_prefetch(kept.note);
+    const std::uintptr_t end = kept.block + std::min(kept.bytes, kMostBytes);
+    for (std::uintptr_t at = kept.block - 1; at < end; at += kLine) __builtin_prefetch(pointer_to(at));
 }
 
 std::size_t block_bytes(const Watched &watched) { return watched.large ? watched.room : watched.room + 1; }
@@ -145,6 +144,7 @@ constinit thread_local bool Watcher::fills_slack_ = false;
 
 // The signal handler knows this for no overflow.
 void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
+    if (!hunt.has_aimed()) return fill::put(begin, end, fill::kSlack);
     // What is filled already may have a watchpoint on it.
     if (fill::first_changed(begin, end, fill::kSlack) == end) return;
     fills_slack_ = true;
@@ -154,12 +154,22 @@ void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
     fills_slack_ = false;
 }
 
-// The unwinder itself allocates, a thread's first time: stacks are small, and that one is nobody's sample.
-inline StackId Watcher::stack_here(CounterShard &shard) { return backtrace::underway() ? 0 : capture(shard); }
+// The stack of whoever called the library. At `guard`, two a block: most are remembered.
+[[gnu::noinline]] StackId Watcher::stack_here(CounterShard &shard) {
+    const auto frame = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+#if defined(__x86_64__)
+    if (watches_all_) [[likely]] {
+        if (const StackId id = memo_.find(frame); id != 0) [[likely]] {
+            ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
+            return id;
+        }
+    }
+#endif
+    // The unwinder itself allocates, a thread's first time: stacks are small, and that one is nobody's sample.
+    return backtrace::underway() ? 0 : capture(shard, frame);
+}
 
-// The stack of whoever called the library.
-[[gnu::noinline]] StackId Watcher::capture(CounterShard &shard) {
-    [[maybe_unused]] const auto frame = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+[[gnu::noinline]] StackId Watcher::capture(CounterShard &shard, [[maybe_unused]] std::uintptr_t frame) {
     ++stacks_taken_;
     if (stacks_taken_ % kManyStacks == 0 && !watches_all_ && !hunt.on()) {
         const std::uint64_t now = os::coarse_milliseconds();
@@ -167,7 +177,7 @@ inline StackId Watcher::stack_here(CounterShard &shard) { return backtrace::unde
         counted_ms_ = now;
     }
 #if defined(__x86_64__)
-    if (remembers_ || hunt.on()) {
+    if (!watches_all_ && (remembers_ || hunt.on())) {
         const StackId id = memo_.find(frame);
         if (id != 0) {
             ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
@@ -275,6 +285,13 @@ WatchPlan Watcher::planned(CounterShard &shard, std::size_t bytes) {
 WatchPlan Watcher::plan(CounterShard &shard, std::size_t bytes, std::size_t size_class) {
     const Level level = state.level.load(std::memory_order_relaxed);
     pending_weight_ = 0;
+    if (level >= Level::guard && armed_[size_class] == 1 && remaining_[size_class] > 1 && !hunt.wants(size_class))
+        [[likely]] {
+        --remaining_[size_class];
+        countdown_[size_class] = 1;
+        pending_fill_ = true;
+        return planned(shard, bytes);
+    }
     remaining_[size_class] -= std::min<std::uint64_t>(armed_[size_class], remaining_[size_class]);
     if (remaining_[size_class] == 0) {
         if (level >= Level::trace) {
@@ -346,6 +363,23 @@ WatchPlan Watcher::plan_large(CounterShard &shard, std::size_t bytes) {
 }
 
 void Watcher::watched(CounterShard &shard, const Watched &watched, std::size_t bytes, Family family) {
+    // Nearly every block at `guard`.
+    if (pending_fill_ && pending_weight_ == 0 && !pending_hunt_ && !pending_place_ && pending_stack_ != 0 &&
+        watched.front == 0) [[likely]] {
+        const std::size_t slack = std::min(watched.room - bytes, kMostSlack);
+        put_slack(watched.end() - slack, watched.end());
+        // An audit may come by at any moment: the bytes are there before the note says so, here and below.
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        Note(watched.note)
+            .begin(pending_stack_, family, 0,
+                   {.slack = static_cast<std::uint32_t>(slack), .filled = true, .header16 = watched.header16});
+        return;
+    }
+    watched_otherwise(shard, watched, bytes, family);
+}
+
+[[gnu::noinline]] void Watcher::watched_otherwise(CounterShard &shard, const Watched &watched, std::size_t bytes,
+                                                  Family family) {
     const std::uint32_t weight = pending_weight_;
     const StackId stack = pending_stack_ != 0 ? pending_stack_ : stack_here(shard);
     Note::Behind behind{
@@ -356,7 +390,6 @@ void Watcher::watched(CounterShard &shard, const Watched &watched, std::size_t b
                 static_cast<std::uint32_t>(size_classes::usable_bytes(size_classes::of_request(bytes)) - bytes);
         behind.slack = static_cast<std::uint32_t>(std::min(watched.room - bytes - behind.spare, kMostSlack));
     }
-    // An audit may come by at any moment: the bytes are there before the note says so, here and below.
     if (behind.filled) {
         put_slack(watched.end() - behind.slack, watched.end());
         // Not the byte right before the block: that is its header.
@@ -400,9 +433,34 @@ std::size_t Watcher::usable_bytes(const Watched &watched) {
 
 bool Watcher::may_resize(const Watched &watched) { return !Note(watched.note).filled(); }
 
-void Watcher::resized(const Watched &watched, std::size_t) {
+std::uint32_t Watcher::resizing(CounterShard &shard, const Watched &watched, std::size_t bytes) {
+    Note note(watched.note);
+    const std::uint64_t asked = asked_bytes(watched, note);
+    // What is wrong with how it was asked for is found when it moves.
+    if (note.state() != Note::State::live || note.hunted() || note.family() != Family::malloc) return 0;
+    if (state.level.load(std::memory_order_relaxed) < Level::guard) return 0;
+    // Writes to what it gives up are seen, as writes to slack.
+    if (bytes < asked && (bytes < asked / 2 || watched.end() - watched.user - bytes > kMostSlack)) return 0;
+    check_slack(shard, watched, false);
+    note.set_slack(0);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    return kLeastSlack;
+}
+
+void Watcher::put_back(const Watched &watched, std::size_t bytes) {
+    const std::size_t slack = std::min(watched.end() - watched.user - bytes, kMostSlack);
+    put_slack(watched.end() - slack, watched.end());
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    Note(watched.note).set_slack(static_cast<std::uint32_t>(slack));
+}
+
+void Watcher::resized(CounterShard &shard, const Watched &watched, std::size_t bytes) {
+    Note note(watched.note);
+    if (!note.filled()) return note.set_slack(0);
     // Its share of the profile stays what it was when it was sampled.
-    Note(watched.note).set_slack(0);
+    if (!note.sampled()) note.set_alloc_stack(stack_here(shard));
+    note.clear_told();
+    put_back(watched, bytes);
 }
 
 // ---- free ----
@@ -452,8 +510,8 @@ bool Watcher::looks_well(const Watched &watched) {
                    (changed_in_front(watched, false) == 0 &&
                     changed_fill(watched, watched.end() - note.slack(), watched.end(), false) == 0);
         case Note::State::kept:
-            return !note.poisoned() || fill::first_changed(watched.block + note.user_offset(), watched.end(),
-                                                           fill::kFreed) == watched.end();
+            return !note.poisoned() ||
+                   fill::first_changed_freed(watched.block + note.user_offset(), watched.end()) == watched.end();
         case Note::State::none:
             break;
     }
@@ -498,7 +556,7 @@ bool Watcher::check_kept(CounterShard &shard, const Watched &watched) {
     if (!note.poisoned() || note.told()) return true;
     // A 16-byte header before the user's memory stands as it was.
     const std::uintptr_t user = watched.block + note.user_offset();
-    const std::uintptr_t changed = fill::first_changed(user, watched.end(), fill::kFreed);
+    const std::uintptr_t changed = fill::first_changed_freed(user, watched.end());
     if (changed == watched.end()) return true;
     const Undisturbed undisturbed;
     Watched whole = watched;
@@ -589,9 +647,10 @@ void Watcher::report_access(CounterShard &shard, const Watched &watched, std::ui
     record_incident(shard, finding, evidence);
 }
 
-bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) {
+// All that may be out of the ordinary about a free.
+[[gnu::noinline]] Watcher::Fate Watcher::look_closely(CounterShard &shard, const Watched &watched, Giving giving) {
     Note note(watched.note);
-    if (note.state() != Note::State::live) return false;
+    if (note.state() != Note::State::live) return Fate::goes;
     if (note.hunted()) {
         check_slack(shard, watched, false);
         hunt.count_hunted(-1);
@@ -610,43 +669,62 @@ bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) 
     }
     if (note.sampled()) state.stacks.count_freed(note.alloc_stack(), note.weight(), block_bytes(watched));
 
-    const Level level = state.level.load(std::memory_order_relaxed);
     if (const unsigned place = note.place(); place != 0) {
         note.set_place(0);
-        note.keep(level >= Level::trace ? stack_here(shard) : 0, false);
-        if (hunt.keep(place, watched.block)) return true;
+        note.keep(state.level.load(std::memory_order_relaxed) >= Level::trace ? stack_here(shard) : 0, false);
+        if (hunt.keep(place, watched.block)) return Fate::stays;
         note.set_state(Note::State::none);
-        return false;
+        return Fate::goes;
     }
     // Its place is kept for as long as there are not too many of them (guarded_pages.h).
     if (watched.guard_pages) {
         note.keep(stack_here(shard), false);
-        return true;
+        return Fate::stays;
     }
+    return Fate::to_quarantine;
+}
+
+bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) {
+    Note note(watched.note);
+    const std::uintptr_t asked_end = watched.end() - note.slack();
+    // Nearly every block at `guard` is of this kind, and well.
+    const bool usual = note.only_filled(giving.family) && !watched.guard_pages &&
+                       (giving.bytes == kAnyBytes || giving.bytes == asked_end - watched.user) &&
+                       fill::first_changed(asked_end, watched.end(), fill::kSlack) == watched.end();
+    if (!usual) [[unlikely]] {
+        const Fate fate = look_closely(shard, watched, giving);
+        if (fate != Fate::to_quarantine) return fate == Fate::stays;
+    }
+    const Level level = state.level.load(std::memory_order_relaxed);
     const std::uint64_t limit = quarantine_limit(level);
     const bool poison = note.filled() && level >= Level::guard;
     const std::size_t bytes = block_bytes(watched);
     const bool fits = bytes <= limit / kLargestShare;
     // Room first, so that what comes in now is not what goes out.
     trim_quarantine(shard, fits ? limit - bytes : limit);
-    if (!fits || !quarantine_.push(watched.block, bytes)) {
+    if (!fits || bytes > UINT32_MAX ||
+        !quarantine_.push({watched.block, watched.large, static_cast<std::uint32_t>(bytes), watched.note})) {
         note.set_state(Note::State::none);
         return false;
     }
     const StackId stack = stack_here(shard);
     note.set_state(Note::State::none);
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (poison) fill::put(watched.user, watched.end(), fill::kFreed);
+    if (poison) fill::put_freed(watched.user, watched.end());
     std::atomic_signal_fence(std::memory_order_seq_cst);
     note.keep(stack, poison);
     return true;
 }
 
 void Watcher::release_oldest(CounterShard &shard) {
-    const std::uintptr_t block = quarantine_.pop();
+    const Quarantine::Kept kept = quarantine_.pop();
     fetch(quarantine_.ahead(kFetchAhead));
+    if (kept.block == 0) return;
     Watched watched;
-    if (block == 0 || !find_watched(block, watched)) return;
+    if (!kept.large)
+        watched = watched_small(kept.block, kept.block, kept.bytes, kept.note);
+    else if (!find_watched(kept.block, watched))
+        return;
     check_kept(shard, watched);
     Note(watched.note).set_state(Note::State::none);
     release_kept(watched);
@@ -654,7 +732,7 @@ void Watcher::release_oldest(CounterShard &shard) {
 
 void Watcher::trim_quarantine(CounterShard &shard, std::uint64_t most) {
     // Two for each that comes: bounds that other threads have left behind are reached in time, and no free takes long.
-    for (int i = 0; i < 2 && (Quarantine::total_bytes() > most || quarantine_.full()) && !quarantine_.empty(); ++i)
+    for (int i = 0; i < 2 && (quarantine_.known_bytes() > most || quarantine_.full()) && !quarantine_.empty(); ++i)
         release_oldest(shard);
 }
 

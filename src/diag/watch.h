@@ -13,6 +13,7 @@
 #include "diag/quarantine.h"
 #include "diag/sampling.h"
 #include "diag/stack_memo.h"
+#include "diag/state.h"
 #include "segment/layout.h"
 
 namespace hakmem {
@@ -22,7 +23,8 @@ class Watcher {
     // Fast path. True when the allocation is due to be looked at.
     bool due(std::size_t size_class) { return --countdown_[size_class] == 0; }
 
-    // Follows the level in force. Called in slow paths; cheap when nothing has changed.
+    // Follows the level in force. Called in slow paths.
+    bool is_up_to_date() const { return state.changes.load(std::memory_order_acquire) == changes_seen_; }
     void follow();
 
     WatchPlan plan(segment::CounterShard &shard, std::size_t bytes, std::size_t size_class);
@@ -33,7 +35,10 @@ class Watcher {
     bool freed(segment::CounterShard &shard, const Watched &watched, Giving giving);
     static std::size_t usable_bytes(const Watched &watched);
     static bool may_resize(const Watched &watched);
-    static void resized(const Watched &watched, std::size_t bytes);
+    static std::uint32_t resizing(segment::CounterShard &shard, const Watched &watched, std::size_t bytes);
+    void resized(segment::CounterShard &shard, const Watched &watched, std::size_t bytes);
+    // The slack behind `bytes`, and the note of it.
+    static void put_back(const Watched &watched, std::size_t bytes);
 
     // A bad free that was repaired: what was known of the block ends here.
     static void forget(const Watched &watched);
@@ -79,10 +84,13 @@ class Watcher {
   private:
     void arm(std::size_t size_class, bool guard);
     void plan_hunt(segment::CounterShard &shard, std::size_t bytes, std::size_t size_class, WatchPlan &plan);
+    void watched_otherwise(segment::CounterShard &shard, const Watched &watched, std::size_t bytes, Family family);
+    enum class Fate { goes, stays, to_quarantine };
+    Fate look_closely(segment::CounterShard &shard, const Watched &watched, Giving giving);
     void place(const Watched &watched, std::size_t bytes, std::uint32_t slack);
     static void put_slack(std::uintptr_t begin, std::uintptr_t end);
     StackId stack_here(segment::CounterShard &shard);
-    StackId capture(segment::CounterShard &shard);
+    StackId capture(segment::CounterShard &shard, std::uintptr_t frame);
     WatchPlan planned(segment::CounterShard &shard, std::size_t bytes);
     void look_up();
     void set_remembers(bool wanted);

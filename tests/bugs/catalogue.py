@@ -221,6 +221,11 @@ def _guard():
     for size in (20, 30000):
         yield Case("guard", "write_after_free_first_bytes", ("use_after_free_write",), size, since="guard",
                    production=False, mark=None, options=("guard_sample=0",))
+    yield Case("guard", "write_after_free_in_the_middle", ("use_after_free_write",), 400000, since="guard",
+               production=False, mark=None, options=("guard_sample=0",))
+    for case in ("redzone_of_grown", "redzone_of_shrunk", "redzone_found_by_growth"):
+        for size in (100, 20000):
+            yield guard("guard", case, "redzone_overwritten", size, options=("guard_sample=0",))
     for size in (16, 4096, 400000, 3 << 20):
         yield guard("guard", "redzone_nul", "redzone_overwritten", size)
     yield guard("guard", "redzone_long", "redzone_overwritten")

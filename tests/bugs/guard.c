@@ -37,6 +37,26 @@ static void redzone_found_by_realloc(size_t size) {
     free(q);
 }
 
+// What grows or shrinks in its place has its slack elsewhere from then on.
+static void redzone_of_grown(size_t size) {
+    char *p = realloc(malloc(size), size + size / 4);
+    ((char *)opaque(p))[size + size / 4] = 'x';  // @write redzone_of_grown
+    free(p);                                     // @free redzone_of_grown
+}
+
+static void redzone_of_shrunk(size_t size) {
+    char *p = realloc(malloc(size), size - size / 4);
+    ((char *)opaque(p))[size - size / 8] = 'x';  // @write redzone_of_shrunk
+    free(p);                                     // @free redzone_of_shrunk
+}
+
+static void redzone_found_by_growth(size_t size) {
+    char *p = malloc(size);
+    ((char *)opaque(p))[size + 1] = 'x';    // @write redzone_found_by_growth
+    char *q = realloc(p, size + size / 4);  // @free redzone_found_by_growth
+    free(q);
+}
+
 static void redzone_of_aligned(size_t size) {
     char *p = memalign(128, size);
     ((char *)opaque(p))[size] = 'x';  // @write redzone_of_aligned
@@ -77,6 +97,12 @@ static void write_after_free_struct(size_t size) {
     free(node);                                 // @first_free write_after_free_struct
     ((struct node *)opaque(node))->value += 1;  // @write write_after_free_struct
     (void)size;
+}
+
+static void write_after_free_in_the_middle(size_t size) {
+    char *p = malloc(size);
+    free(p);  // @first_free write_after_free_in_the_middle
+    memset((char *)opaque(p) + size / 2, 0, 5000);
 }
 
 static void write_after_realloc(size_t size) {
@@ -229,12 +255,16 @@ static const struct bug_case cases[] = {
     {"redzone_of_calloc", redzone_of_calloc},
     {"redzone_of_realloc", redzone_of_realloc},
     {"redzone_found_by_realloc", redzone_found_by_realloc},
+    {"redzone_of_grown", redzone_of_grown},
+    {"redzone_of_shrunk", redzone_of_shrunk},
+    {"redzone_found_by_growth", redzone_found_by_growth},
     {"redzone_of_aligned", redzone_of_aligned},
     {"redzone_long", redzone_long},
     {"redzone_never_freed", redzone_never_freed},
     {"write_after_free", write_after_free},
     {"write_after_free_first_bytes", write_after_free_first_bytes},
     {"write_after_free_struct", write_after_free_struct},
+    {"write_after_free_in_the_middle", write_after_free_in_the_middle},
     {"write_after_realloc", write_after_realloc},
     {"write_after_free_threads", write_after_free_threads},
     {"read_past_end", read_past_end},

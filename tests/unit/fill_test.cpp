@@ -24,5 +24,29 @@ TEST(Fill, FindsTheFirstChangedByteAtEveryPlace) {
     }
 }
 
+// Of what is long, both ends whole and something on every page in between.
+TEST(Fill, OfLongFreedMemoryBothEndsAndEveryPage) {
+    for (const std::size_t size : {std::size_t{100}, 2 * kEnds, 2 * kEnds + 1, std::size_t{1} << 20}) {
+        std::vector<std::uint8_t> memory(size + 1, 0);
+        const auto begin = reinterpret_cast<std::uintptr_t>(memory.data()), end = begin + size;
+        put_freed(begin, end);
+        EXPECT_EQ(memory[size], 0);
+        EXPECT_EQ(first_changed_freed(begin, end), end);
+        for (const std::size_t at :
+             {std::size_t{0}, std::min(size, kEnds) - 1, size - std::min(size, kEnds), size - 1}) {
+            memory[at] ^= 1;
+            EXPECT_EQ(first_changed_freed(begin, end), begin + at);
+            memory[at] ^= 1;
+        }
+        for (std::size_t at = 0; at + os::kPageBytes + kLine <= size; at += 12345) {
+            std::vector<std::uint8_t> before(memory.begin() + static_cast<std::ptrdiff_t>(at),
+                                             memory.begin() + static_cast<std::ptrdiff_t>(at + os::kPageBytes + kLine));
+            std::memset(memory.data() + at, 0, before.size());
+            EXPECT_NE(first_changed_freed(begin, end), end);
+            std::memcpy(memory.data() + at, before.data(), before.size());
+        }
+    }
+}
+
 }  // namespace
 }  // namespace hakmem::fill
