@@ -63,7 +63,7 @@ __attribute__((no_sanitize("thread", "alignment"))) inline std::uintptr_t first_
 
 // Of freed memory beyond a size, only so much at both ends is filled and checked, and a line of each page in between: a
 // write of less than a page far from both ends may go unseen then, but a free of megabytes costs no millisecond.
-inline constexpr std::size_t kEnds = std::size_t{32} << 10;
+inline constexpr std::size_t kEnds = std::size_t{16} << 10;
 inline constexpr std::size_t kLine = 64;
 
 // f(begin, end) for each part, until it returns false; false if it did.
