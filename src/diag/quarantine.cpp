@@ -6,13 +6,21 @@ namespace hakmem {
 
 constinit std::atomic<std::uint64_t> Quarantine::total_{0};
 
+bool Quarantine::grow() {
+    const std::uint32_t room = room_ == 0 ? kFirstRoom : 2 * room_;
+    if (room > kMostRoom) return false;
+    auto *larger = static_cast<Entry *>(os::map(room * sizeof(Entry)));
+    if (larger == nullptr) return false;
+    for (std::uint32_t i = tail_; i != head_; ++i) larger[i & (room - 1)] = at(i);
+    if (entries_ != nullptr) os::unmap(entries_, room_ * sizeof(Entry));
+    entries_ = larger;
+    room_ = room;
+    return true;
+}
+
 bool Quarantine::push(std::uintptr_t block, std::size_t bytes) {
-    if (entries_ == nullptr) {
-        entries_ = static_cast<Entry *>(os::map(kEntries * sizeof(Entry)));
-        if (entries_ == nullptr) return false;
-    }
-    if (full()) return false;
-    entries_[head_++ % kEntries] = {block, bytes};
+    if (head_ - tail_ == room_ && !grow()) return false;
+    at(head_++) = {block, bytes};
     own_bytes_ += bytes;
     total_.fetch_add(bytes, std::memory_order_relaxed);
     return true;
@@ -20,16 +28,16 @@ bool Quarantine::push(std::uintptr_t block, std::size_t bytes) {
 
 std::uintptr_t Quarantine::pop() {
     if (empty()) return 0;
-    const Entry entry = entries_[tail_++ % kEntries];
+    const Entry entry = at(tail_++);
     own_bytes_ -= entry.bytes;
     total_.fetch_sub(entry.bytes, std::memory_order_relaxed);
     return entry.block;
 }
 
 void Quarantine::release_memory() {
-    if (entries_ != nullptr) os::unmap(entries_, kEntries * sizeof(Entry));
+    if (entries_ != nullptr) os::unmap(entries_, room_ * sizeof(Entry));
     entries_ = nullptr;
-    head_ = tail_ = 0;
+    room_ = head_ = tail_ = 0;
 }
 
 }  // namespace hakmem

@@ -20,12 +20,10 @@ class Quarantine {
     std::uintptr_t pop();
 
     // The block that `pops` more pops bring; 0 if there is none.
-    std::uintptr_t ahead(std::uint32_t pops) const {
-        return head_ - tail_ > pops ? entries_[(tail_ + pops) % kEntries].block : 0;
-    }
+    std::uintptr_t ahead(std::uint32_t pops) const { return head_ - tail_ > pops ? at(tail_ + pops).block : 0; }
 
     bool empty() const { return head_ == tail_; }
-    bool full() const { return head_ - tail_ == kEntries; }
+    bool full() const { return head_ - tail_ == kMostRoom; }
 
     // The thread ends; what it held has been taken out.
     void release_memory();
@@ -36,7 +34,7 @@ class Quarantine {
     // Calls f(block) for what this thread holds.
     template <class F>
     void for_each(F f) const {
-        for (std::uint32_t i = tail_; i != head_; ++i) f(entries_[i % kEntries].block);
+        for (std::uint32_t i = tail_; i != head_; ++i) f(at(i).block);
     }
 
   private:
@@ -44,11 +42,16 @@ class Quarantine {
         std::uintptr_t block;
         std::size_t bytes;
     };
-    static constexpr std::uint32_t kEntries = 1u << 17;
+    // Entries in the ring: powers of two, more as they are needed.
+    static constexpr std::uint32_t kFirstRoom = 256, kMostRoom = 1u << 17;
+
+    Entry &at(std::uint32_t turn) const { return entries_[turn & (room_ - 1)]; }
+    bool grow();
 
     static constinit std::atomic<std::uint64_t> total_;
 
     Entry *entries_ = nullptr;  // made at the first push, kept for the thread's life
+    std::uint32_t room_ = 0;
     std::uint32_t head_ = 0;
     std::uint32_t tail_ = 0;
     std::uint64_t own_bytes_ = 0;
