@@ -66,7 +66,7 @@ struct Misfits {
 class Heap {
   public:
     BlockStack stacks[size_classes::kCount] = {};
-    std::uint16_t capacity[size_classes::kCount] = {};  // of each stack, grows with use from none
+    std::uint16_t capacity[size_classes::kCount] = {};    // of each stack, grows with use from none
     std::uint8_t early_frees[size_classes::kCount] = {};  // while the capacity is none
     // The last flush of the class let spans go: the program is giving memory up, and every block that we keep may hold
     // back a whole span. Such a stack shrinks instead of growing.

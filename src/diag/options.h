@@ -29,8 +29,14 @@ struct Options {
 
     // All zero bytes: whatever holds it costs no memory before it is touched.
     static constexpr Options unset() {
-        return {.level = {}, .on_error = {}, .hunt = {}, .stack_depth = 0, .guard_sample = 0, .dump_bytes = 0,
-                .sample_bytes = 0, .quarantine_bytes = 0};
+        return {.level = {},
+                .on_error = {},
+                .hunt = {},
+                .stack_depth = 0,
+                .guard_sample = 0,
+                .dump_bytes = 0,
+                .sample_bytes = 0,
+                .quarantine_bytes = 0};
     }
 };
 
