@@ -5,6 +5,7 @@ of the level and audits at every instruction: HAKMEM_STRESS_SECONDS=60 tests/liv
 """
 
 import concurrent.futures
+import json
 import os
 import pathlib
 import random
@@ -241,6 +242,10 @@ class Audit(unittest.TestCase):
             self.assertIn("1 corrupt", run.stdout)
             self.assertEqual(len(watched.incidents()), 1)
             self.assertIn("header_overwritten", watched.incidents()[0])
+            incident, = json.loads(hakmem("inspect", *watched.dir.glob("*.hakmem"), "--json").stdout)["incidents"]
+            at = int(incident["address"], 16) - 1 - int(incident["dump"]["address"], 16)
+            # Its bytes are those from before the repair.
+            self.assertEqual(bytes.fromhex(incident["dump"]["bytes"])[at], int(incident["header"]["found"], 16), incident)
             # Repaired: it is not found again.
             self.assertEqual(watched.command("audit").returncode, 0)
 

@@ -27,7 +27,8 @@ exec chroot "$1/root" /bin/bash -euc "$3" bash
 # What the script in the copy does, each step under a name.
 USE = """
 say() { printf '== %s\\n' "$*"; }
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root/of-the-copy LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
+mkdir -p "$HOME"  # not the machine's, which may have a store
 unset MANPATH
 [ ! -e /usr/bin/hakmem ]
 dpkg -i @DEBS@ >&2
@@ -65,8 +66,13 @@ class Package(harness.HakmemTest):
         cls.folder = pathlib.Path(os.path.realpath("/tmp")) / f"hakmem-package-{os.getpid()}"
         cls.folder.mkdir()
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        # From what `git archive` would give: no git tree.
+        archive = cls.folder / "archive"
+        exported = subprocess.run(["git", "-c", "safe.directory=*", "checkout-index", "--all", f"--prefix={archive}/"],
+                                  cwd=harness.SOURCE, capture_output=True)
+        source = archive if exported.returncode == 0 else harness.SOURCE
         done = subprocess.run(
-            [harness.SOURCE / "packaging" / "build_deb", "--build", harness.BUILD, "--output", cls.folder], text=True,
+            [source / "packaging" / "build_deb", "--build", harness.BUILD, "--output", cls.folder], text=True,
             capture_output=True, env=os.environ | {"DEB_BUILD_OPTIONS": "noautodbgsym", "LC_ALL": "C.UTF-8"})
         if done.returncode != 0:
             raise AssertionError(done.stdout + done.stderr)

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -528,12 +529,21 @@ class WrongUse(SinkTest):
         return result.status, result.err
 
     def test_urls(self):
-        for url in ("ftp://me:secret@there/", "otlp+http://", "otlp+http://there?encoding=xml", "otlp+http:///v1/logs"):
+        for url, said in (("ftp://me:secret@there/", "neither"), ("password=secret host=there", "neither"),
+                          ("otlp+http://", "no host"), ("otlp+http:///v1/logs", "no host"),
+                          ("otlp+http://there?encoding=xml", "encoding=protobuf|json"), ("otlp+http://me:secret@there:99999", "Port"),
+                          ("otlp+http://the re/", "no URL"), ("postgresql://me:%secret@there/x", "libpq"),
+                          ("postgresql://me:secret@there/x?nonsense=1", "libpq")):
             status, text = self.refused("--sink", url)
-            self.assertEqual(status, 125, text)
-            self.assertIn("--sink", text)
+            self.assertEqual((status, text.count("\n")), (2, 1), text)
+            self.assertRegex(text, f"^hakmem: --sink .*{re.escape(said)}")
+            self.assertNotIn("\ufffd", text)
+        for url in ("mysql://me:secret@there/x", "postgresql://me:%secret@there/x"):
+            status, text = self.refused("--store", url)
+            self.assertEqual((status, text.count("\n")), (2, 1), text)
+            self.assertRegex(text, "^hakmem: --store .*postgresql://")
         status, text = self.refused("--sink", "otlp+http://a:1", "--sink", "otlp+http://a:1")
-        self.assertEqual((status, "twice" in text), (125, True), text)
+        self.assertEqual((status, "twice" in text), (2, True), text)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,23 @@
-// Takes the tutorial's pictures: node pictures.mjs FOLDER, over an exporter that has the tutorial's incident. Checks that
-// each shows what the text says of it.
+// Takes pictures of the tutorial: node pictures.mjs FOLDER NAME…, over an exporter that has the tutorial's incident. Checks
+// that each shows what the text says of it.
 import assert from 'node:assert/strict'
 import * as path from 'node:path'
 
 import { close, launch, open } from '../../tests/ui/browser.mjs'
 
-const folder = process.argv[2]
+const [folder, ...wanted] = process.argv.slice(2)
 const { HAKMEM_URL: url, HAKMEM_INCIDENT: incident, HAKMEM_PID: pid } = process.env
 
 // name, path, what must be there, words that must be seen
 const shots = [
-    ['overview', '/', '.groups tbody tr', ['tinyproxy', 'free_request_struct']],
+    ['overview', '/', '.groups tbody tr', ['tinyproxy', 'free_request_struct', 'at level count', 'seen 21 times']],
     ['incident', `/incidents/${incident}`, '.source .hit', ['free_request_struct', 'reqs.c', 'HTTP/1.1']],
     ['heap', `/processes/${pid}/heap`, '.flame-frame', ['tinyproxy', 'process_request']],
 ]
 
 const browser = await launch()
 for (const [name, view, present, words] of shots) {
+    if (!wanted.includes(name)) continue
     const page = await open(browser, url + view)
     await page.locator(present).first().waitFor()
     await page.evaluate(() => document.fonts.ready)

@@ -8,6 +8,7 @@
 #include "diag/options.h"
 #include "diag/runtime_dir.h"
 #include "log/log.h"
+#include "store/store.h"
 #include "text/text.h"
 #include "version.h"
 
@@ -35,6 +36,12 @@ CLI::App *add_subcommand(CLI::App &app, const char *name, const char *summary) {
         ->type_name("LEVEL")
         ->default_str(log::kDefaultLevel);
     return command;
+}
+
+std::string store_file(const std::string &given) {
+    if (given.find("://") != std::string::npos)
+        throw UsageError("--store takes a file, and hakmem exporter also postgresql://…");
+    return given.empty() ? default_store_path() : given;
 }
 
 RuntimeDirChoice choose_runtime_dir(const std::string &option) {

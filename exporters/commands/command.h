@@ -32,6 +32,9 @@ class UsageError : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+// The file of a --store, which may be left out. Throws UsageError where a URL is given.
+std::string store_file(const std::string &given);
+
 // The command line as it is being put together. The parsed subcommand's callback sets `action`.
 struct CommandLine {
     CLI::App &app;

@@ -65,17 +65,23 @@ int serve(const Arguments &arguments) {
     options.collector.by_pid = arguments.label_pid;
     options.collector.delete_ended = true;
     options.collector.max_groups = groups_within(arguments.max_series, arguments.label_pid);
-    options.store_path = arguments.store.empty() ? default_store_path() : arguments.store;
-    // This host's own incidents go there by the usual way, over its store.
-    if (is_postgres_url(arguments.store)) {
+    const bool fleet = is_postgres_url(arguments.store);
+    options.store_path = store_file(fleet ? "" : arguments.store);
+    if (fleet) {
+        if (!can_read_postgres_url(arguments.store)) throw UsageError(std::string("--store ") + kUnreadableUrl);
         options.fleet_url = arguments.store;
-        options.store_path = default_store_path();
-        options.sinks.push_back(arguments.store);
+        options.sinks.push_back(
+            arguments.store);  // this host's own incidents go there by the usual way, over its store
     }
     options.retention_days = arguments.retention_days;
     options.host = host_name(arguments.host);
 
-    auto *service = new Service(options);  // never destroyed: see service.h
+    Service *service = nullptr;  // never destroyed: see service.h
+    try {
+        service = new Service(options);
+    } catch (const std::invalid_argument &wrong) {
+        throw UsageError(wrong.what());
+    }
     service->start();
     std::cerr << "hakmem: serving " << service->url() << std::endl;
     int signal = 0;

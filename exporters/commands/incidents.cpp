@@ -30,7 +30,7 @@ struct Arguments {
 
 // The store; null if there is none at the default place, for then nothing was ever recorded.
 std::unique_ptr<Store> open(const Arguments &arguments) {
-    const std::string path = arguments.store.empty() ? default_store_path() : arguments.store;
+    const std::string path = store_file(arguments.store);
     struct stat info {};
     if (::stat(path.c_str(), &info) != 0 && errno == ENOENT) {
         if (arguments.store.empty()) return nullptr;

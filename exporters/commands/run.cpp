@@ -155,7 +155,7 @@ Service *make_service(const Arguments &arguments, const RunDir &dir, const std::
             options.collector.ignored.emplace(file.name.pid, file.name.start_ticks);
     }
     options.listen = listen;
-    options.store_path = arguments.store.empty() ? default_store_path() : arguments.store;
+    options.store_path = store_file(arguments.store);
     try {
         return new Service(options);
     } catch (const StoreError &error) {

@@ -19,7 +19,8 @@ constexpr std::string_view kDataException = "22", kConstraint = "23";  // classe
 std::string one_line(const char *message) {
     std::string text = message != nullptr ? message : "";
     while (!text.empty() && text.back() == '\n') text.pop_back();
-    std::replace(text.begin(), text.end(), '\n', ' ');
+    std::replace_if(
+        text.begin(), text.end(), [](char letter) { return letter == '\n' || letter == '\t'; }, ' ');
     return text::clean(text);
 }
 
@@ -27,6 +28,13 @@ std::string one_line(const char *message) {
 
 bool is_postgres_url(const std::string &url) {
     return url.starts_with("postgresql://") || url.starts_with("postgres://");
+}
+
+bool can_read_postgres_url(const std::string &url) {
+    // What it complains about would show a password.
+    PQconninfoOption *parts = PQconninfoParse(url.c_str(), nullptr);
+    PQconninfoFree(parts);
+    return parts != nullptr;
 }
 
 std::string Rows::text(int row, int column) const {

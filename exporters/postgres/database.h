@@ -17,6 +17,10 @@
 
 namespace hakmem {
 
+inline constexpr const char *kUnreadableUrl =
+    "is no URL that libpq can read: postgresql://USER@HOST:PORT/DATABASE, a % in a part of it written %25";
+bool can_read_postgres_url(const std::string &url);
+
 class DatabaseError : public std::runtime_error {
   public:
     DatabaseError(const std::string &text, bool refused) : std::runtime_error(text), refused(refused) {}

@@ -36,7 +36,7 @@ inline constexpr KindText kKindTexts[] = {
       "Deploy the fix, then watch this fingerprint: `hakmem incidents list --fingerprint FINGERPRINT`."}},
     {segment::Kind::header_overwritten,
      "Header overwritten",
-     "the header byte in front of a live block was overwritten",
+     "the header byte in front of a block was overwritten",
      "Somebody wrote to the byte right before this block. In most cases that is the owner of the block in front of it, "
      "who wrote past its end: a string's final NUL, a loop that runs one step too far, a size computed too small. The "
      "code that freed the block is innocent.",

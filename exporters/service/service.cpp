@@ -31,11 +31,11 @@ Service::Service(const ServiceOptions &options)
         const std::string name = sink_name(url);
         if (std::any_of(forwarders_.begin(), forwarders_.end(),
                         [&](const auto &other) { return other->status().name == name; }))
-            throw std::runtime_error("--sink " + name + " is given twice");
+            throw std::invalid_argument("--sink " + name + " is given twice");
         try {
             forwarders_.push_back(std::make_unique<Forwarder>(store_, make_sink(url, source), name));
         } catch (const std::invalid_argument &error) {
-            throw std::runtime_error("--sink " + name + " " + error.what());
+            throw std::invalid_argument("--sink " + name + " " + error.what());
         }
     }
     if (!server_) return;

@@ -8,7 +8,7 @@ namespace hakmem {
 
 std::string sink_name(const std::string &url) {
     const std::size_t colon = url.find("://");
-    if (colon == std::string::npos) return "a URL without a host";
+    if (colon == std::string::npos) return "without ://";  // what it is may be a secret
     const std::size_t host = colon + 3;
     const std::string rest = url.substr(host, url.find_first_of("?#", host) - host);
     // Behind the last of these: rather a part of the path too little than a part of a password.
@@ -17,7 +17,10 @@ std::string sink_name(const std::string &url) {
 }
 
 std::unique_ptr<Sink> make_sink(const std::string &url, const SinkSource &source) {
-    if (is_postgres_url(url)) return std::make_unique<PostgresSink>(url, source);
+    if (is_postgres_url(url)) {
+        if (!can_read_postgres_url(url)) throw std::invalid_argument(kUnreadableUrl);
+        return std::make_unique<PostgresSink>(url, source);
+    }
     if (!is_otlp_url(url))
         throw std::invalid_argument("is neither postgresql://… nor otlp+http://… nor otlp+https://…");
     return std::make_unique<OtlpSink>(url, source);

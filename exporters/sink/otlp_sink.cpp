@@ -158,6 +158,10 @@ OtlpSink::OtlpSink(const std::string &url, SinkSource source) : source_(std::mov
     const std::size_t host = rest.find("://") + 3, path = rest.find('/', host);
     if (path == host || rest.size() == host) throw std::invalid_argument("names no host");
     url_ = path == std::string::npos || path + 1 == rest.size() ? rest.substr(0, path) + kPath : rest;
+    CURLU *parts = curl_url();
+    const CURLUcode wrong = curl_url_set(parts, CURLUPART_URL, url_.c_str(), 0);
+    curl_url_cleanup(parts);
+    if (wrong != CURLUE_OK) throw std::invalid_argument(std::string("is no URL: ") + curl_url_strerror(wrong));
     static const CURLcode initialized = curl_global_init(CURL_GLOBAL_DEFAULT);
     if (initialized != CURLE_OK) throw std::runtime_error("libcurl cannot be initialized");
 }

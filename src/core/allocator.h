@@ -168,6 +168,7 @@ class Allocator {
     static void deallocate_watched(void *user, void *block, std::size_t size_class, const Slot &slot, Giving giving);
     static void deallocate_run(void *block, Span *span, Giving giving);
     static unsigned flush(Cache &cache, std::size_t size_class, unsigned keep);
+    static void send_home(Cache &cache, void *block, std::size_t size_class);
     static bool grow_stack(Cache &cache, std::size_t size_class);
     static void set_capacity(Cache &cache, std::size_t size_class, unsigned blocks);
     static void check_free_header(void *block, std::size_t size_class);
@@ -251,9 +252,8 @@ bool Allocator<P>::start_thread(Cache &cache) {
     for (unsigned c = 0; c < size_classes::kCount; ++c) {
         heap->shrinking[c] = false;
         heap->ran_empty[c] = heap->ran_over[c] = false;
-        heap->capacity[c] = kCacheBounds[c].first;
-        cache.top[c] = heap->stacks[c].end();
-        cache.lowest[c] = cache.floor[c] = heap->stacks[c].end() - heap->capacity[c];
+        heap->capacity[c] = heap->early_frees[c] = 0;
+        cache.top[c] = cache.lowest[c] = cache.floor[c] = heap->stacks[c].end();
     }
     cache.verifying = false;
     cache.heap = heap;
@@ -497,6 +497,11 @@ void Allocator<P>::deallocate_small(void *block, std::size_t size_class) {
     Heap &heap = *cache.heap;
     void **end = end_of(cache, size_class);
     const unsigned room = heap.capacity[size_class];
+    if (room == 0 && heap.early_frees[size_class]++ < kEarlyFrees) {
+        P::slow_path(cache.probe, SlowReason::cache_full);
+        send_home(cache, block, size_class);
+        return;
+    }
     if (cache.top[size_class] <= end - room) {
         P::slow_path(cache.probe, SlowReason::cache_full);
         heap.ran_over[size_class] = true;
@@ -511,6 +516,17 @@ void Allocator<P>::deallocate_small(void *block, std::size_t size_class) {
     push(cache, cache.top[size_class], block, size_class);
 }
 
+// Past the cache: of a class of which the thread has had no block yet, so that another thread writes next to this one,
+// and would go on to if this thread had it back.
+template <Probe P>
+void Allocator<P>::send_home(Cache &cache, void *block, std::size_t size_class) {
+    header_byte::store(block, header_byte::free(size_class));
+    Misfits misfits;
+    cache.heap->give(static_cast<unsigned>(size_class), &block, 1, misfits);
+    if (misfits.count != 0) [[unlikely]]
+        report_misfits(cache, size_class, misfits);
+}
+
 // A stack that has run empty or over. False if it is as large as it may be.
 template <Probe P>
 bool Allocator<P>::grow_stack(Cache &cache, std::size_t size_class) {
@@ -520,7 +536,8 @@ bool Allocator<P>::grow_stack(Cache &cache, std::size_t size_class) {
     const unsigned now = heap.capacity[size_class];
     if (now >= most) return false;
     if (both) heap.ran_empty[size_class] = heap.ran_over[size_class] = false;
-    set_capacity(cache, size_class, 2 * now < most ? 2 * now : most);
+    const unsigned next = 2u * (now == 0 ? kCacheBounds[size_class].first : now);
+    set_capacity(cache, size_class, next < most ? next : most);
     return true;
 }
 

@@ -50,6 +50,9 @@ inline constexpr auto kCacheBounds = []() {
     }
     return table;
 }();
+// A thread that frees blocks of a class before it has had one sends so many home at once. Kept, one of a few small
+// blocks that it was handed would come back to it, and share its cache line with those of other threads for good.
+inline constexpr unsigned kEarlyFrees = 8;
 // What a shrinking stack keeps at least.
 inline constexpr unsigned kShrunkCapacity = 32;
 
@@ -63,7 +66,8 @@ struct Misfits {
 class Heap {
   public:
     BlockStack stacks[size_classes::kCount] = {};
-    std::uint16_t capacity[size_classes::kCount] = {};  // of each stack, grows with use
+    std::uint16_t capacity[size_classes::kCount] = {};    // of each stack, grows with use from none
+    std::uint8_t early_frees[size_classes::kCount] = {};  // while the capacity is none
     // The last flush of the class let spans go: the program is giving memory up, and every block that we keep may hold
     // back a whole span. Such a stack shrinks instead of growing.
     bool shrinking[size_classes::kCount] = {};

@@ -227,6 +227,12 @@ std::uintptr_t PageHeap::find_in_unit(unsigned pages) {
             }
             ++looks;
         }
+    looks = 0;
+    for (const Unit *unit = stale_tail_; unit != nullptr && looks < kMostLooks; unit = unit->stale_prev, ++looks) {
+        if (unit->stale_pages < pages) continue;
+        const unsigned first = unit->stale.find_tightest_run(pages);
+        if (first != unit->stale.kNone) return unit->start + first * os::kPageBytes;
+    }
     return found != nullptr ? found->start + found->free.find_tightest_run(pages) * os::kPageBytes : 0;
 }
 

@@ -113,6 +113,10 @@ void fill_record(IncidentRecord &record, const Finding &finding, const Evidence 
     record.dump_address = dump.address;
     record.dump_bytes = static_cast<std::uint8_t>(dump.size);
     std::memcpy(record.dump, dump.bytes, dump.size);
+    // What is found in passing has been made good by now; the bytes show what was there.
+    const std::uintptr_t header_at = center - dump.address;
+    if (evidence.found_later && finding.kind == Kind::header_overwritten && header_at < dump.size)
+        record.dump[header_at] = facts.header_found;
     fill_stack(evidence.writer != nullptr ? record.writer : record.free, stack);
     state.stacks.copy(evidence.alloc, record.alloc);
     state.stacks.copy(evidence.previous_free, record.previous_free);

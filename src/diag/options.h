@@ -27,9 +27,16 @@ struct Options {
     std::uint64_t quarantine_bytes = 16777216;
     char runtime_dir[kMaxPath] = {};  // empty: not given
 
-    // All zero bytes.
+    // All zero bytes: whatever holds it costs no memory before it is touched.
     static constexpr Options unset() {
-        return {.level = {}, .on_error = {}, .hunt = {}, .stack_depth = 0, .sample_bytes = 0, .quarantine_bytes = 0};
+        return {.level = {},
+                .on_error = {},
+                .hunt = {},
+                .stack_depth = 0,
+                .guard_sample = 0,
+                .dump_bytes = 0,
+                .sample_bytes = 0,
+                .quarantine_bytes = 0};
     }
 };
 

@@ -6,16 +6,23 @@ namespace hakmem {
 
 constinit std::atomic<std::int64_t> Quarantine::total_{0};
 
-bool Quarantine::make_list() {
-    entries_ = static_cast<Entry *>(os::map(kEntries * sizeof(Entry)));
-    return entries_ != nullptr;
+bool Quarantine::grow() {
+    const std::uint32_t room = room_ == 0 ? kFirstRoom : 2 * room_;
+    if (room > kMostRoom) return false;
+    auto *larger = static_cast<Entry *>(os::map(room * sizeof(Entry)));
+    if (larger == nullptr) return false;
+    for (std::uint32_t i = tail_; i != head_; ++i) larger[i & (room - 1)] = at(i);
+    if (entries_ != nullptr) os::unmap(entries_, room_ * sizeof(Entry));
+    entries_ = larger;
+    room_ = room;
+    return true;
 }
 
 void Quarantine::release_memory() {
     tell();
-    if (entries_ != nullptr) os::unmap(entries_, kEntries * sizeof(Entry));
+    if (entries_ != nullptr) os::unmap(entries_, room_ * sizeof(Entry));
     entries_ = nullptr;
-    head_ = tail_ = 0;
+    room_ = head_ = tail_ = 0;
 }
 
 }  // namespace hakmem

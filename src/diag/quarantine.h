@@ -34,9 +34,8 @@ class Quarantine {
 
     // Takes the block in; false if there is no memory for the list, or the list is full.
     bool push(const Kept &kept) {
-        if (entries_ == nullptr && !make_list()) return false;
-        if (full()) return false;
-        entries_[head_++ % kEntries] = Entry::of(kept);
+        if (head_ - tail_ == room_ && !grow()) return false;
+        at(head_++) = Entry::of(kept);
         held(kept.bytes);
         return true;
     }
@@ -44,18 +43,16 @@ class Quarantine {
     // Takes the oldest block out.
     Kept pop() {
         if (empty()) return {};
-        const Kept kept = entries_[tail_++ % kEntries].kept();
+        const Kept kept = at(tail_++).kept();
         held(-static_cast<std::int64_t>(kept.bytes));
         return kept;
     }
 
     // What `pops` more pops bring.
-    Kept ahead(std::uint32_t pops) const {
-        return head_ - tail_ > pops ? entries_[(tail_ + pops) % kEntries].kept() : Kept{};
-    }
+    Kept ahead(std::uint32_t pops) const { return head_ - tail_ > pops ? at(tail_ + pops).kept() : Kept{}; }
 
     bool empty() const { return head_ == tail_; }
-    bool full() const { return head_ - tail_ == kEntries; }
+    bool full() const { return head_ - tail_ == kMostRoom; }
 
     // The thread ends; what it held has been taken out.
     void release_memory();
@@ -66,7 +63,7 @@ class Quarantine {
     // Calls f(block) for what this thread holds.
     template <class F>
     void for_each(F f) const {
-        for (std::uint32_t i = tail_; i != head_; ++i) f(entries_[i % kEntries].kept().block);
+        for (std::uint32_t i = tail_; i != head_; ++i) f(at(i).kept().block);
     }
 
   private:
@@ -88,9 +85,12 @@ class Quarantine {
                     reinterpret_cast<BlockNote *>(high & kAddress)};
         }
     };
-    static constexpr std::uint32_t kEntries = 1u << 17;
+    // Entries in the ring: powers of two, more as they are needed.
+    static constexpr std::uint32_t kFirstRoom = 256, kMostRoom = 1u << 17;
 
-    bool make_list();
+    Entry &at(std::uint32_t turn) const { return entries_[turn & (room_ - 1)]; }
+    bool grow();
+
     // All threads write to the sum: told only now and then.
     void held(std::int64_t more) {
         own_bytes_ += more;
@@ -105,6 +105,7 @@ class Quarantine {
     static constinit std::atomic<std::int64_t> total_;
 
     Entry *entries_ = nullptr;  // made at the first push, kept for the thread's life
+    std::uint32_t room_ = 0;
     std::uint32_t head_ = 0;
     std::uint32_t tail_ = 0;
     std::int64_t own_bytes_ = 0;

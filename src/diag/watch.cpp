@@ -43,11 +43,12 @@ constexpr std::uint32_t kMostUnseen = 4096;
 
 constexpr std::uint32_t kNever = 1u << 30;
 
-// Stacks that a thread takes before it is worth the unwinder's cache; and in what time so many that they are worth
-// remembering.
-constexpr std::uint32_t kFewStacks = 8;
+// In what time so many stacks of a thread are worth remembering, and so many that had to be unwound all the same the
+// unwinder's own cache.
 constexpr std::uint32_t kManyStacks = 64;
 constexpr std::uint64_t kManyStacksMs = 100;
+constexpr std::uint32_t kManyUnwound = 1000;
+constexpr std::uint64_t kManyUnwoundMs = 10'000;
 // Ticks that the hunt may take of a thread's time as soon as there is something new to hunt: the next overflow may be
 // the last for a long time.
 constexpr std::int64_t kHuntInHand = 10'000'000;
@@ -169,6 +170,16 @@ void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
     return backtrace::underway() ? 0 : capture(shard, frame);
 }
 
+backtrace::Pace Watcher::pace_of_unwinding() {
+    if (!unwinds_fast_ && ++unwound_ == kManyUnwound) {
+        const std::uint64_t now = os::coarse_milliseconds();
+        unwinds_fast_ = now - unwound_since_ms_ < kManyUnwoundMs;
+        unwound_since_ms_ = now;
+        unwound_ = 0;
+    }
+    return watches_all_ || unwinds_fast_ ? backtrace::Pace::fast : backtrace::Pace::step_by_step;
+}
+
 [[gnu::noinline]] StackId Watcher::capture(CounterShard &shard, [[maybe_unused]] std::uintptr_t frame) {
     ++stacks_taken_;
     if (stacks_taken_ % kManyStacks == 0 && !watches_all_ && !hunt.on()) {
@@ -187,8 +198,7 @@ void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
 #endif
     const Undisturbed undisturbed;
     backtrace::Trace trace;
-    const bool often = watches_all_ || stacks_taken_ > kFewStacks;
-    backtrace::capture(trace, state.options.stack_depth, often ? backtrace::Pace::fast : backtrace::Pace::step_by_step);
+    backtrace::capture(trace, state.options.stack_depth, pace_of_unwinding());
     if (trace.frames == 0) return 0;
     ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
     const StackId id = state.stacks.intern(trace.pc, trace.frames, state.modules);

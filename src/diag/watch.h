@@ -94,6 +94,7 @@ class Watcher {
     WatchPlan planned(segment::CounterShard &shard, std::size_t bytes);
     void look_up();
     void set_remembers(bool wanted);
+    backtrace::Pace pace_of_unwinding();
     void release_oldest(segment::CounterShard &shard);
     void trim_quarantine(segment::CounterShard &shard, std::uint64_t most);
 
@@ -112,7 +113,10 @@ class Watcher {
     bool watches_all_ = false;
     bool remembers_ = false;  // stacks, in memo_
     std::uint32_t stacks_taken_ = 0;
-    std::uint64_t counted_ms_ = 0;      // when they were last a round number
+    std::uint64_t counted_ms_ = 0;  // when they were last a round number
+    std::uint32_t unwound_ = 0;     // of these, by the unwinder, since the next
+    std::uint64_t unwound_since_ms_ = 0;
+    bool unwinds_fast_ = false;
     std::uint32_t pending_weight_ = 0;  // of the block that plan has chosen and watched will get
     bool pending_fill_ = false;
     StackId pending_stack_ = 0;   // taken for the plan already; 0: not

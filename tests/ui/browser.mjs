@@ -34,6 +34,19 @@ export async function close(page) {
     assert.deepEqual(page.wrong, [])
 }
 
+// The longest task of the page's main thread while `act` goes on, in ms of processor time: what other programs of a busy
+// machine take is not in it.
+export async function longestTask(browser, page, act) {
+    await browser.startTracing(page, { categories: ['toplevel', 'blink.user_timing'] })
+    await act()
+    await page.evaluate(() => performance.mark('the page'))
+    const { traceEvents } = JSON.parse(await browser.stopTracing())
+    const own = traceEvents.find((event) => event.name === 'the page')
+    const tasks = traceEvents.filter((event) => event.name.endsWith('::RunTask') && event.pid === own.pid && event.tid === own.tid)
+    assert.ok(tasks.length > 0)
+    return Math.max(...tasks.map((task) => task.tdur ?? 0)) / 1000
+}
+
 // Nothing sticks out sideways.
 export async function fits(page) {
     const { content, window } = await page.evaluate(() => ({

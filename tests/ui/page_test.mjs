@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 
-import { close, faintTexts, fits, launch, open } from './browser.mjs'
+import { close, faintTexts, fits, launch, longestTask, open } from './browser.mjs'
 import { mockHeap } from './heap.mjs'
 
 const url = process.env.HAKMEM_URL
@@ -64,7 +64,7 @@ test('filters are part of the address', async () => {
 test('from a row to the incident and back', async () => {
     const page = await open(browser, url)
     const group = await groupAt('ship', 'header_overwritten')
-    await page.locator('.groups tbody tr', { hasText: 'order_service.cpp' }).filter({ hasText: 'Header overwritten' }).click()
+    await page.locator('.groups tbody tr', { hasText: 'ship order_service.cpp' }).filter({ hasText: 'Header overwritten' }).click()
     await page.getByRole('heading', { level: 1, name: /^Header overwritten, found in ship\(\)/ }).waitFor()
     assert.equal(new URL(page.url()).pathname, `/incidents/${group.latest}`)
     await page.waitForFunction(() => document.title.startsWith('Header overwritten'))
@@ -127,9 +127,10 @@ test('every incident of the scenario has a page', async () => {
         await page.goto(`${url}/incidents/${group.latest}`)
         await page.locator('.facts').waitFor()
         await page.locator('.next li').first().waitFor()
-        await page.locator('.stack .frame').first().waitFor()
-        const story = await page.locator('.story').textContent()
-        assert.ok(!/undefined|null|NaN|unknown code/.test(story), story)
+        if (group.site === '(no stack)') assert.equal(await page.locator('.stack').count(), 0)
+        else await page.locator('.stack .frame').first().waitFor()
+        for (const said of [await page.locator('h1').textContent(), await page.locator('.story').textContent()])
+            assert.ok(!/undefined|null|NaN|unknown code/.test(said), said)
         await fits(page)
     }
     await close(page)
@@ -193,10 +194,36 @@ test('the heap: zoom, search, the other direction, two moments', async () => {
 
 test('a real heap', async () => {
     const page = await open(browser, `${url}/processes/${pids.order_service_traced}/heap`)
-    await page.locator('.flame-frame', { hasText: 'take_order' }).waitFor()
-    await page.locator('.flame-frame', { hasText: 'copy_name' }).waitFor()
+    // Too narrow for their names, beside what libstdc++ keeps.
+    for (const name of ['take_order', 'copy_note']) await page.locator(`.flame-frame[aria-label^="${name}"]`).waitFor()
     const row = page.locator('.sites tbody tr', { hasText: 'copy_note' })
     assert.match(await row.textContent(), /order_service\.cpp:\d+/)
+    await close(page)
+})
+
+test('a fleet: hosts and builds of a bug', async () => {
+    const group = await groupAt('ship', 'header_overwritten')
+    const build = { build_id: '6df3a00dfec925e0956775f6e9cc2ecc', module: 'order_service', hosts: 20, count: 5, first_seen: group.first_seen, last_seen: group.last_seen }
+    const page = await open(browser, `${url}/-/healthy`)
+    await page.route('**/api/v1/groups?*', async (route) => {
+        const answer = await (await route.fetch()).json()
+        const groups = answer.groups.map((one) => ({ ...one, hosts: 40, builds: [build], all_builds: 3 }))
+        await route.fulfill({ json: { ...answer, groups } })
+    })
+    await page.route('**/api/v1/incidents?*', async (route) => {
+        const rows = await (await route.fetch()).json()
+        await route.fulfill({ json: rows.map((row) => ({ ...row, host: 'host-7', build_id: build.build_id })) })
+    })
+    await page.goto(url)
+    const row = page.locator('.groups tbody tr', { hasText: 'ship order_service.cpp' })
+    assert.match(await row.textContent(), /40 hosts, first seen in build-id 6df3a00dfec9 and since in 2 other builds/)
+    // Links inside of a row that is a link itself.
+    await row.getByRole('link', { name: '40 hosts' }).click()
+    await page.waitForURL(`${url}/groups/${group.fingerprint}`)
+    assert.match(await page.locator('.builds tbody tr').textContent(), /6df3a00dfec9 first seen here/)
+    await page.locator('.occurrences tbody tr').first().getByRole('link', { name: 'host-7' }).click()
+    await page.waitForURL(`${url}/?host=host-7`)
+    await page.unrouteAll({ behavior: 'ignoreErrors' })
     await close(page)
 })
 
@@ -223,27 +250,38 @@ test('names from programs are text', async () => {
 })
 
 test('five hundred bugs of ten thousand incidents stay smooth', async () => {
-    const page = await open(browser, manyUrl)
-    const began = Date.now()
-    await page.goto(manyUrl)
-    await page.locator('.groups tbody tr').nth(99).waitFor()
-    console.log(`first 100 rows after ${Date.now() - began} ms`)
-    await page.getByRole('button', { name: 'Show more' }).click()
-    await page.locator('.groups tbody tr').nth(499).waitFor()
-    // While it is asked for again and scrolled: no task keeps the page from answering for long.
-    const longest = await page.evaluate(async () => {
-        const tasks = []
-        const observer = new PerformanceObserver((list) => tasks.push(...list.getEntries().map((entry) => entry.duration)))
-        observer.observe({ type: 'longtask' })
-        for (let i = 0; i < 60; ++i) {
-            scrollBy(0, 250)
-            await new Promise((done) => setTimeout(done, 100))
-        }
-        observer.disconnect()
-        return Math.max(0, ...tasks)
-    })
-    console.log(`longest task with 500 rows: ${longest} ms`)
-    assert.ok(longest < 250, `a task of ${longest} ms`)
+    const page = await open(browser, `${manyUrl}/-/healthy`)
+    const rows = page.locator('.groups tbody tr')
+    // No task keeps the page from answering for long, whatever is done.
+    const steps = {
+        loaded: async () => {
+            await page.goto(manyUrl)
+            await rows.nth(99).waitFor()
+            await page.waitForTimeout(500)
+        },
+        'filtered and back': async () => {
+            for (const kind of ['double_free', '']) {
+                await page.getByRole('combobox', { name: 'Kind' }).selectOption(kind)
+                await page.locator('.more-rows button').waitFor({ state: kind === '' ? 'visible' : 'hidden' })
+            }
+        },
+        'all 500 shown': async () => {
+            await page.getByRole('button', { name: 'Show more' }).click()
+            await rows.nth(499).waitFor()
+        },
+        'scrolled and asked for again': () =>
+            page.evaluate(async () => {
+                for (let i = 0; i < 60; ++i) {
+                    scrollBy(0, 250)
+                    await new Promise((done) => setTimeout(done, 100))
+                }
+            }),
+    }
+    for (const [step, act] of Object.entries(steps)) {
+        const longest = await longestTask(browser, page, act)
+        console.log(`${step}: longest task ${longest.toFixed(1)} ms`)
+        assert.ok(longest < 50, `${step}: a task of ${longest} ms`)
+    }
     await close(page)
 })
 
@@ -328,13 +366,20 @@ test('light and dark', async () => {
 test('every text can be read', async () => {
     const traced = pids['redis-server'] ?? pids.order_service_traced
     const { groups } = await ask('/api/v1/groups?limit=1000')
-    const first = groups[0]
-    const overwritten = groups.find((group) => group.kind === 'header_overwritten')
-    const views = ['/', '/processes', `/groups/${first.fingerprint}`, `/processes/${traced}`, `/processes/${traced}/heap`, '/incidents/ffff']
-    for (const view of [...views, ...[first, overwritten].map((group) => `/incidents/${group.latest}`)])
+    const incident = (kind) => `/incidents/${groups.find((group) => group.kind === kind).latest}`
+    const views = [
+        ['/', '.groups tbody tr'],
+        ['/processes', '.processes tbody tr'],
+        [`/groups/${groups[0].fingerprint}`, '.occurrences tbody tr'],
+        [`/processes/${traced}`, '.uplot canvas'],
+        [`/processes/${traced}/heap`, '.flame-frame'],
+        ['/incidents/ffff', '.failure'],
+        ...['header_overwritten', 'double_free', 'large_header_corrupt'].map((kind) => [incident(kind), '.dump']),
+    ]
+    for (const [view, what] of views)
         for (const colorScheme of ['light', 'dark']) {
             const page = await open(browser, url + view, { colorScheme })
-            await page.locator('main h1').waitFor({ state: 'attached' })
+            await page.locator(what).first().waitFor()
             await page.waitForTimeout(600)
             assert.deepEqual(await faintTexts(page), [], `${view} ${colorScheme}`)
             page.wrong = page.wrong.filter((text) => !/404/.test(text))

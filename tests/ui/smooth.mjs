@@ -1,5 +1,5 @@
 // Measures how quick the overview is in Chromium: node smooth.mjs URL; prints JSON. bench/exporter starts it.
-import { close, launch, open } from './browser.mjs'
+import { close, launch, longestTask, open } from './browser.mjs'
 
 const url = process.argv[2]
 const rows = '.groups tbody tr'
@@ -23,9 +23,12 @@ const longest = (tasks) => Math.max(0, ...tasks.map(({ duration }) => duration))
 const browser = await launch()
 const page = await open(browser, new URL('/-/healthy', url).href)
 await page.addInitScript(watch, rows)
-await page.goto(url)
-await page.locator(rows).nth(99).waitFor()
-await page.waitForTimeout(500)
+const load = async () => {
+    await page.goto(url)
+    await page.locator(rows).nth(99).waitFor()
+    await page.waitForTimeout(500)
+}
+await load()
 const loaded = await page.evaluate(() => ({ tasks: window.tasks, at: window.rowsAt }))
 const interactive = Math.max(loaded.at[100], ...loaded.tasks.map(({ startTime, duration }) => startTime + duration))
 
@@ -41,22 +44,25 @@ const filter = await page.evaluate(async (selector) => {
     return performance.now() - began
 }, rows)
 
-await page.goto(url)
-await page.locator(rows).nth(99).waitFor()
+const busyLoad = await longestTask(browser, page, load)
 await page.getByRole('button', { name: 'Show more' }).click()
 await page.locator(rows).nth(all - 1).waitFor()
-const scroll = await page.evaluate(async () => {
-    window.tasks.length = 0
-    const gaps = []
-    const ends = performance.now() + 6000
-    for (let last = performance.now(); last < ends; ) {
-        scrollBy(0, 40)
-        const now = await new Promise((done) => requestAnimationFrame(() => done(performance.now())))
-        gaps.push(now - last)
-        last = now
-    }
-    return { tasks: window.tasks, gaps }
-})
+const scrolled = () =>
+    page.evaluate(async () => {
+        window.tasks.length = 0
+        scrollTo(0, 0)
+        const gaps = []
+        const ends = performance.now() + 6000
+        for (let last = performance.now(); last < ends; ) {
+            scrollBy(0, 40)
+            const now = await new Promise((done) => requestAnimationFrame(() => done(performance.now())))
+            gaps.push(now - last)
+            last = now
+        }
+        return { tasks: window.tasks, gaps }
+    })
+const scroll = await scrolled()
+const busyScroll = await longestTask(browser, page, scrolled)
 await close(page)
 await browser.close()
 console.log(
@@ -64,8 +70,10 @@ console.log(
         first_row_ms: loaded.at[1],
         interactive_ms: interactive,
         loading_longest_ms: longest(loaded.tasks),
+        loading_busy_ms: busyLoad,
         filter_ms: filter,
         scroll_longest_ms: longest(scroll.tasks),
+        scroll_busy_ms: busyScroll,
         frames: scroll.gaps.length,
         slow_frames: scroll.gaps.filter((gap) => gap > 50).length,
     }),

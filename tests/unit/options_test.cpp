@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,6 +32,11 @@ TEST(Options, EmptyTextKeepsTheDefaults) {
         EXPECT_EQ(parsed.options.level, segment::Level::count);
         EXPECT_EQ(parsed.options.stack_depth, 32u);
     }
+}
+
+TEST(Options, UnsetAreAllZeroBytes) {
+    static constinit const Options unset = Options::unset();
+    for (std::byte byte : std::as_bytes(std::span(&unset, 1))) ASSERT_EQ(byte, std::byte{0});
 }
 
 TEST(Options, TheDefaultsInTheTableAreThoseOfTheStruct) {

@@ -58,7 +58,7 @@ TEST(Report, HasTheOrderThatUsersKnow) {
     EXPECT_EQ(report(overwritten(), false),
               "=================================================================\n"
               "==4711==ERROR: hakmem: header_overwritten on address 0x7f0000001040 in thread 4712 (worker)\n"
-              "  the header byte in front of a live block was overwritten\n"
+              "  the header byte in front of a block was overwritten\n"
               "  0x7f0000001040 is the start of a block of 32 bytes (25 asked for)\n"
               "  header found 0x00, expected 0xa1\n"
               "  recovered: the header was repaired and the block freed\n"

@@ -20,6 +20,7 @@ async function bundle(modules) {
         entryPoints: [path.join(page, 'src/main.tsx'), path.join(page, 'src/style.css')],
         nodePaths: [modules],
         bundle: true,
+        splitting: true,
         minify: true,
         format: 'esm',
         target: ['chrome110', 'firefox110', 'safari16'],
@@ -28,6 +29,7 @@ async function bundle(modules) {
         loader: { '.woff2': 'file' },
         entryNames: '[name]-[hash]',
         assetNames: '[name]-[hash]',
+        chunkNames: '[name]-[hash]',
         publicPath: '/assets',
         outdir: '/assets',
         legalComments: 'eof',
@@ -51,6 +53,7 @@ function assets(files) {
         .readFileSync(path.join(page, 'index.html'), 'utf8')
         .replace('/src/style.css', named('style-', '.css'))
         .replace('/src/main.tsx', named('main-', '.js'))
+        .replace(/\/src\/(\S+)\.woff2/g, (_, font) => named(font, '.woff2'))
     return [
         { path: '/index.html', body: Buffer.from(index), immutable: false },
         { path: '/favicon.svg', body: fs.readFileSync(path.join(page, 'favicon.svg')), immutable: false },

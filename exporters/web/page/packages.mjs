@@ -1,5 +1,6 @@
 // Installs the npm packages of a folder's package-lock.json, nothing else, outside of the source tree: under
-// CACHE/packages-HASH, where HASH is that of the lock file, so that only a change of it goes to the registry again.
+// CACHE/packages-HASH, where HASH is that of the lock file, so that only a change of it goes to the registry again. A
+// build without network finds them under $HAKMEM_NPM_CACHE.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
@@ -9,6 +10,7 @@ const files = ['package.json', 'package-lock.json']
 
 // Returns the path of node_modules.
 export function packages(source, cache) {
+    cache = process.env.HAKMEM_NPM_CACHE || cache
     const lock = fs.readFileSync(path.join(source, 'package-lock.json'))
     const folder = path.join(cache, `packages-${createHash('sha256').update(lock).digest('hex').slice(0, 16)}`)
     const modules = path.join(folder, 'node_modules')

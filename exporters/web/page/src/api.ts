@@ -94,8 +94,24 @@ export function useKinds(): Map<string, Kind> {
     return known
 }
 
-// The time now, told anew every few seconds, for what is shown as «3 min ago».
-export function useNow(every = 5000): number {
+// Calls `listener` every few seconds; one timer for all of them.
+const tickers = new Set<() => void>()
+let ticking: number | undefined
+export function onTick(listener: () => void): () => void {
+    tickers.add(listener)
+    ticking ??= setInterval(() => {
+        for (const ticker of tickers) ticker()
+    }, 5000)
+    return () => {
+        tickers.delete(listener)
+        if (tickers.size > 0) return
+        clearInterval(ticking)
+        ticking = undefined
+    }
+}
+
+// The time now, told anew every `every` ms.
+export function useNow(every: number): number {
     const [now, set] = useState(Date.now())
     useEffect(() => {
         const timer = setInterval(() => set(Date.now()), every)

@@ -1,6 +1,6 @@
-// A time chart: uPlot in the page's colours.
+// A time chart: uPlot in the page's colours. It is loaded with the first chart, for the overview has none of its size.
 import { useEffect, useRef } from 'preact/hooks'
-import uPlot from 'uplot'
+import type uPlot from 'uplot'
 
 export interface Line {
     label: string
@@ -58,6 +58,11 @@ function options(props: Props, width: number): uPlot.Options {
 // The shown time of each chart: it moves without a new chart.
 const latest = new Map<string, { begin: number; end: number }>()
 
+// Where nobody points at a time, the legend tells the latest.
+function tellLatest(chart: uPlot) {
+    if (chart.cursor.idx === null || chart.cursor.idx === undefined) chart.setLegend({ idx: chart.data[0].length - 1 })
+}
+
 export function Chart(props: Props) {
     const place = useRef<HTMLDivElement>(null)
     const chart = useRef<uPlot | undefined>(undefined)
@@ -72,11 +77,15 @@ export function Chart(props: Props) {
             const { paddingLeft, paddingRight } = getComputedStyle(element)
             return element.clientWidth - Number.parseFloat(paddingLeft) - Number.parseFloat(paddingRight)
         }
-        const make = () => {
+        let gone = false
+        const make = async () => {
+            const { default: UPlot } = await import('uplot')
+            if (gone) return
             chart.current?.destroy()
-            chart.current = new uPlot(options(props, width()), data_now.current, element)
+            chart.current = new UPlot(options(props, width()), data_now.current, element)
+            tellLatest(chart.current)
         }
-        make()
+        make().catch(() => {}) // the exporter is gone: the page's head says it
         const size = new ResizeObserver(() => chart.current?.setSize({ width: width(), height }))
         size.observe(element)
         // uPlot draws in colours that it got at the start.
@@ -85,6 +94,7 @@ export function Chart(props: Props) {
         theme.observe(document.documentElement, { attributes: true, attributeFilter: ['data-theme'] })
         scheme.addEventListener('change', make)
         return () => {
+            gone = true
             size.disconnect()
             theme.disconnect()
             scheme.removeEventListener('change', make)
@@ -97,8 +107,7 @@ export function Chart(props: Props) {
         const made = chart.current
         if (made === undefined) return
         made.setData(data)
-        // Where nobody points at a time, the legend tells the latest.
-        if (made.cursor.idx === null || made.cursor.idx === undefined) made.setLegend({ idx: props.times.length - 1 })
+        tellLatest(made)
     })
 
     return <div class="chart-place" ref={place} role="img" aria-label={props.label} />

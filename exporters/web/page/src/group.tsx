@@ -1,15 +1,16 @@
 // All incidents of one fingerprint: one bug, wherever it was seen.
 import { useState } from 'preact/hooks'
-import { shortBuild } from './groups'
-import { useApi, useKinds, useNow } from './api'
+import { groupPlace, shortBuild } from './groups'
+import { useApi, useKinds } from './api'
 import { dateTime, exact, plural } from './format'
 import { Copy, Failure, Heading, kindTitle, KindMark, Level, Nothing, Panel, Time } from './parts'
 import { withQuery } from './router'
+import { Rows } from './rows'
 import type { Build, Groups, Summary } from './types'
 
 const step = 100
 
-function Row({ row, now }: { row: Summary; now: number }) {
+function Row({ row }: { row: Summary }) {
     return (
         <tr>
             <td>
@@ -34,19 +35,21 @@ function Row({ row, now }: { row: Summary; now: number }) {
             <td>
                 <Level level={row.level} />
             </td>
-            <td class="number">{exact(row.count)}</td>
-            <td class="time">
-                <Time time={row.first_seen} now={now} />
+            <td class="number count">{exact(row.count)}</td>
+            <td class="time first">
+                <Time time={row.first_seen} />
             </td>
-            <td class="time">
-                <Time time={row.last_seen} now={now} />
+            <td class="time last">
+                <Time time={row.last_seen} />
             </td>
         </tr>
     )
 }
 
+const drawRow = (row: Summary) => <Row row={row} />
+
 // In which builds the bug was seen: the first is the one to look at for what brought it.
-function Builds({ builds, all, now }: { builds: Build[]; all: number; now: number }) {
+function Builds({ builds, all }: { builds: Build[]; all: number }) {
     return (
         <Panel title="Builds" aside={<span class="aside">{exact(all)}, the first one on top</span>}>
             <table class="rows builds">
@@ -76,13 +79,13 @@ function Builds({ builds, all, now }: { builds: Build[]; all: number; now: numbe
                                 {index === 0 && ' first seen here'}
                             </td>
                             <td>{build.module}</td>
-                            <td class="number">{exact(build.hosts)}</td>
-                            <td class="number">{exact(build.count)}</td>
-                            <td class="time">
-                                <Time time={build.first_seen} now={now} />
+                            <td class="number hosts">{exact(build.hosts)}</td>
+                            <td class="number count">{exact(build.count)}</td>
+                            <td class="time first">
+                                <Time time={build.first_seen} />
                             </td>
-                            <td class="time">
-                                <Time time={build.last_seen} now={now} />
+                            <td class="time last">
+                                <Time time={build.last_seen} />
                             </td>
                         </tr>
                     ))}
@@ -95,7 +98,6 @@ function Builds({ builds, all, now }: { builds: Build[]; all: number; now: numbe
 export function GroupView({ fingerprint }: { fingerprint: string }) {
     const [rows, setRows] = useState(step)
     const kinds = useKinds()
-    const now = useNow()
     const groups = useApi<Groups>(withQuery('/api/v1/groups', { fingerprint }), 3000)
     const list = useApi<Summary[]>(withQuery('/api/v1/incidents', { fingerprint, brief: '1', limit: String(rows) }), 5000)
     const group = groups.data?.groups[0]
@@ -123,7 +125,8 @@ export function GroupView({ fingerprint }: { fingerprint: string }) {
             <div class="title-row">
                 <Heading>
                     <KindMark kind={group.kind} />
-                    {kindTitle(kinds, group.kind)} at {group.site}
+                    {kindTitle(kinds, group.kind)}
+                    {groupPlace(group)}
                 </Heading>
                 <span class="actions">
                     <Copy text={`${location.origin}/groups/${fingerprint}`} label="Copy link" />
@@ -135,9 +138,9 @@ export function GroupView({ fingerprint }: { fingerprint: string }) {
             <p class="story">
                 Seen {plural(group.count, 'time')} in {plural(group.incidents, 'process record')}
                 {group.hosts !== undefined && ` on ${plural(group.hosts, 'host')}`}, first {dateTime(group.first_seen)}, last{' '}
-                <Time time={group.last_seen} now={now} />. Equal kind and equal place mean the same fingerprint, in every process and every run.
+                <Time time={group.last_seen} />. Equal kind and equal place mean the same fingerprint, in every process and every run.
             </p>
-            {group.builds !== undefined && <Builds builds={group.builds} all={group.all_builds ?? group.builds.length} now={now} />}
+            {group.builds !== undefined && <Builds builds={group.builds} all={group.all_builds ?? group.builds.length} />}
             <Panel title="Occurrences" aside={<span class="aside">{exact(group.incidents)}</span>}>
                 <Failure error={list.error} />
                 <table class="rows occurrences">
@@ -166,11 +169,7 @@ export function GroupView({ fingerprint }: { fingerprint: string }) {
                             </th>
                         </tr>
                     </thead>
-                    <tbody>
-                        {(list.data ?? []).map((row) => (
-                            <Row key={row.id} row={row} now={now} />
-                        ))}
-                    </tbody>
+                    <Rows items={list.data ?? []} id={(row) => row.id} draw={drawRow} />
                 </table>
                 {list.data !== undefined && group.incidents > list.data.length && (
                     <p class="more-rows">

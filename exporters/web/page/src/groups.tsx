@@ -1,8 +1,10 @@
 // Incidents grouped by fingerprint: one row a bug, with filters that are part of the address.
-import { type Answer, useKinds, useNow } from './api'
+import { useCallback } from 'preact/hooks'
+import { type Answer, useKinds } from './api'
 import { count, exact, plural } from './format'
 import { Choices, Failure, kindTitle, KindMark, Nothing, Time } from './parts'
 import { go, type Place, withQuery } from './router'
+import { Rows } from './rows'
 import type { Facet, Group, Groups } from './types'
 
 export const ranges = [
@@ -22,6 +24,14 @@ const otherWords: Record<string, string> = {
     use_after_free_write: 'freed in',
     header_overwritten: 'suspect allocated in',
     header_write_caught: 'suspect allocated in',
+}
+
+// What the exporter calls the place of an incident that no call of the program led to.
+const noStack = '(no stack)'
+
+export function groupPlace({ site, other_site }: Group): string {
+    if (site === noStack) return ', noticed in passing'
+    return site === other_site ? ` behind a block of ${site}` : ` at ${site}`
 }
 
 export interface Filter {
@@ -54,7 +64,7 @@ export function groupsPath(filter: Filter, now: number): string {
     return withQuery('/api/v1/groups', { kind, process, host, build, since, limit: String(filter.rows) })
 }
 
-const isFiltered = ({ kind, process, host, build, range }: Filter) =>
+export const isFiltered = ({ kind, process, host, build, range }: Filter) =>
     [kind, process, host, build].some((value) => value !== undefined) || range !== 'all'
 
 const filterLink = (path: string, filter: Filter) =>
@@ -77,7 +87,19 @@ function seenInBuilds(group: Group): string {
     return `first seen in build-id ${shortBuild(first.build_id)}` + (others > 0 ? ` and since in ${plural(others, 'other build')}` : '')
 }
 
-function Row({ group, kinds, now }: { group: Group; kinds: ReturnType<typeof useKinds>; now: number }) {
+// Where a group was noticed: nothing is to be said of it where only the suspect's site is known, which is told beside it.
+function Site({ group }: { group: Group }) {
+    if (group.site === noStack) return <span class="caller">noticed in passing, not by a call</span>
+    if (group.site === group.other_site) return null
+    return (
+        <>
+            <span class="site">{group.site}</span>
+            {group.caller && <span class="caller"> from {group.caller}</span>}
+        </>
+    )
+}
+
+function Row({ group, kinds }: { group: Group; kinds: ReturnType<typeof useKinds> }) {
     const [first, ...others] = group.processes
     return (
         <tr>
@@ -88,8 +110,7 @@ function Row({ group, kinds, now }: { group: Group; kinds: ReturnType<typeof use
                 </a>
             </td>
             <td class="where">
-                <span class="site">{group.site}</span>
-                {group.caller && <span class="caller"> from {group.caller}</span>}
+                <Site group={group} />
                 {group.other_site && (
                     <span class="other">
                         {otherWords[group.kind] ?? 'allocated in'} <span class="site">{group.other_site}</span>
@@ -109,10 +130,10 @@ function Row({ group, kinds, now }: { group: Group; kinds: ReturnType<typeof use
                 {count(group.count)}
             </td>
             <td class="time first">
-                <Time time={group.first_seen} now={now} />
+                <Time time={group.first_seen} />
             </td>
             <td class="time">
-                <Time time={group.last_seen} now={now} />
+                <Time time={group.last_seen} />
             </td>
         </tr>
     )
@@ -182,7 +203,7 @@ function Filters({ place, groups, filter }: { place: Place; groups?: Groups; fil
 
 export function GroupRows({ groups }: { groups: Group[] }) {
     const kinds = useKinds()
-    const now = useNow()
+    const draw = useCallback((group: Group) => <Row group={group} kinds={kinds} />, [kinds])
     return (
         <table class="groups rows">
             <thead>
@@ -201,11 +222,7 @@ export function GroupRows({ groups }: { groups: Group[] }) {
                     </th>
                 </tr>
             </thead>
-            <tbody>
-                {groups.map((group) => (
-                    <Row key={group.fingerprint} group={group} kinds={kinds} now={now} />
-                ))}
-            </tbody>
+            <Rows items={groups} id={(group) => group.fingerprint} draw={draw} />
         </table>
     )
 }

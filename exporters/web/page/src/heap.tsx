@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { type ApiError, useApi } from './api'
 import { Flame, frameName } from './flame'
 import { type Measure, type Moment, momentOf, siteRows, type Stacks, tree } from './flametree'
-import { bytes, count, duration, exact, fileName } from './format'
+import { bytes, count, duration, exact, fileName, timeOfDay } from './format'
 import { Choices, Command, Failure, Heading, Nothing, Panel } from './parts'
 import type { Heap } from './types'
 
@@ -18,8 +18,6 @@ const measureChoices: { value: Measure; label: string }[] = [
     { value: 'total_objects', label: 'Total blocks' },
 ]
 
-const clock = new Intl.DateTimeFormat('en', { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false })
-
 function Moments(props: { label: string; first: string; moments: Moment[]; value?: number; change: (time?: number) => void }) {
     const newest = props.moments[props.moments.length - 1]
     return (
@@ -32,7 +30,7 @@ function Moments(props: { label: string; first: string; moments: Moment[]; value
                 <option value="">{props.first}</option>
                 {[...props.moments].reverse().map((moment) => (
                     <option key={moment.time} value={moment.time}>
-                        {clock.format(moment.time)}
+                        {timeOfDay(new Date(moment.time))}
                         {moment !== newest && `, ${duration((newest.time - moment.time) / 1000)} earlier`}
                     </option>
                 ))}
@@ -168,7 +166,7 @@ export function HeapView({ pid }: { pid: number }) {
                     {before !== undefined && (
                         <p class="legend">
                             <span class="key grew">grew</span>
-                            <span class="key shrank">shrank</span> since {clock.format(before.time)}; width is what changed
+                            <span class="key shrank">shrank</span> since {timeOfDay(new Date(before.time))}; width is what changed
                         </p>
                     )}
                     {root.children.length > 0 ? (
@@ -184,8 +182,8 @@ export function HeapView({ pid }: { pid: number }) {
                     )}
                     <Sites stacks={stacks.current} measure={measure} now={now} before={before} search={setSearch} />
                     <p class="dim">
-                        Estimated from samples: {bytes([...now.sums.values()].reduce((sum, row) => sum + row.live_bytes, 0))} of the{' '}
-                        {bytes(data.live_bytes)} that are live. What was allocated before tracing began is in no sample. Read every{' '}
+                        Estimated from samples: {bytes([...now.sums.values()].reduce((sum, row) => sum + row.live_bytes, 0))}; the allocator
+                        counts {bytes(data.live_bytes)} live. What was allocated before tracing began is in no sample. Read every{' '}
                         {every / 1000} s; the moments seen in this tab can be compared.
                     </p>
                 </>

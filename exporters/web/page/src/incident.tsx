@@ -1,5 +1,5 @@
 // One incident: what happened in plain words, the stacks side by side, the bytes, the neighbours, what to do next.
-import { useApi, useKinds, useNow } from './api'
+import { useApi, useKinds } from './api'
 import { dateTime, exact, hexByte, plural } from './format'
 import { byteHint, headerMeaning } from './memory'
 import { Dump, Neighbourhood } from './memoryviews'
@@ -24,6 +24,15 @@ const outcomes: Record<string, string> = {
 // Without a stack of its own, whoever is behind it stands for it.
 const mainStack = ({ stacks }: Incident) =>
     [stacks.free, stacks.writer, stacks.suspect_alloc, stacks.previous_free].find((stack) => stack?.length) ?? stacks.alloc
+
+// The title's second half.
+function place(incident: Incident): string {
+    const stack = mainStack(incident)
+    if (!stack?.length) return ', noticed in passing'
+    const name = shortName(ownFrame(stack))
+    if (stack === incident.stacks.suspect_alloc) return ` behind a block of ${name}`
+    return (foundLater.includes(incident.kind) ? ', found in ' : ' in ') + name
+}
 
 function blockText(incident: Incident): string {
     if (!incident.block_bytes) return 'a block'
@@ -68,7 +77,6 @@ function story(incident: Incident, kind: Kind | undefined): string {
 }
 
 function Facts({ incident }: { incident: Incident }) {
-    const now = useNow()
     return (
         <dl class="facts">
             <div>
@@ -107,7 +115,7 @@ function Facts({ incident }: { incident: Incident }) {
                     {incident.count > 1 && (
                         <span class="dim">
                             {' '}
-                            last <Time time={incident.last_seen} now={now} />
+                            last <Time time={incident.last_seen} />
                         </span>
                     )}
                 </dd>
@@ -269,8 +277,7 @@ export function IncidentView({ id }: { id: string }) {
                 <Heading>
                     <KindMark kind={incident.kind} />
                     {kindTitle(kinds, incident.kind)}
-                    {foundLater.includes(incident.kind) ? ', found in ' : ' in '}
-                    {shortName(ownFrame(mainStack(incident)))}
+                    {place(incident)}
                 </Heading>
                 <span class="actions">
                     <Copy text={`${location.origin}/incidents/${incident.id}`} label="Copy link" />
@@ -286,7 +293,7 @@ export function IncidentView({ id }: { id: string }) {
                 Fingerprint <a href={`/groups/${incident.fingerprint}`} class="mono">{incident.fingerprint}</a>
                 <span class="dim"> the same for this kind at this place in every process: all occurrences</span>
             </p>
-            {stacksOf(incident).length > 1 ? (
+            {stacksOf(incident).length !== 1 ? (
                 <>
                     <Stacks incident={incident} kind={kind} />
                     <div class="pair">
@@ -296,10 +303,10 @@ export function IncidentView({ id }: { id: string }) {
                 </>
             ) : (
                 <div class="with-one-stack">
-                    <div>
+                    <div class="column">
                         <Stacks incident={incident} kind={kind} />
                     </div>
-                    <div>
+                    <div class="column">
                         <Memory incident={incident} />
                         <Next incident={incident} kind={kind} />
                     </div>

@@ -1,7 +1,7 @@
 // The small parts that several views are made of.
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import type { ApiError } from './api'
+import { type ApiError, onTick, useLatest } from './api'
 import { ago, dateTime } from './format'
 import type { Kind } from './types'
 
@@ -31,10 +31,15 @@ export function Level({ level }: { level: string }) {
     return <span class={`level level-${level}`}>{level}</span>
 }
 
-export function Time({ time, now }: { time: string; now: number }) {
+// «3 min ago», which goes on by itself: only a text that changes is drawn anew, however many there are.
+export function Time({ time }: { time: string }) {
+    const text = ago(time, Date.now())
+    const drawn = useLatest(text)
+    const [, drawAnew] = useState(0)
+    useEffect(() => onTick(() => ago(time, Date.now()) !== drawn.current && drawAnew((times) => times + 1)), [time])
     return (
         <time dateTime={time} title={dateTime(time)}>
-            {ago(time, now)}
+            {text}
         </time>
     )
 }

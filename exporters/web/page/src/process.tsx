@@ -192,15 +192,17 @@ export function ProcessView({ pid }: { pid: number }) {
                 <Panel title="Size classes">
                     <SizeClasses process={process} />
                 </Panel>
-                <Panel title="How frees were answered">
-                    <div class="counts-grid">
-                        <Counts title="Free path" counts={counters.free_path} />
-                        <Counts title="Slow path, by reason" counts={counters.slow_path} />
-                        <Counts title="Invalid headers" counts={counters.header_invalid} />
-                        <Counts title="mincore calls" counts={counters.mincore_calls} />
-                    </div>
+                <div class="column">
+                    <Panel title="How frees were answered">
+                        <div class="counts-grid">
+                            <Counts title="Free path" counts={counters.free_path} />
+                            <Counts title="Slow path, by reason" counts={counters.slow_path} />
+                            <Counts title="Invalid headers" counts={counters.header_invalid} />
+                            <Counts title="mincore calls" counts={counters.mincore_calls} />
+                        </div>
+                    </Panel>
                     {clean && <Incidents process={process.process} groups={groups} />}
-                </Panel>
+                </div>
             </div>
             {process.alive && !traced && (
                 <p class="hint">
