@@ -80,5 +80,18 @@ class LibFuzzer(harness.HakmemTest):
             print(f"  {name}: {result.err.splitlines()[-1]}", file=sys.stderr)
 
 
+class Sanitized(harness.HakmemTest):
+    """What the command reads of others' making, under AddressSanitizer and UndefinedBehaviorSanitizer: the unit tests of
+    reader, store and report, and stores with bytes changed at random."""
+
+    def test_units(self):
+        program = FOLDER / "sanitized_units"
+        if not program.exists():
+            self.skipTest("not installed: clang-14, libclang-rt-14-dev")
+        result = self.preload([program], library=None)
+        self.assertEqual(result.status, 0, (result.out + result.err)[-3000:])
+        self.assertRegex(result.out, r"\[  PASSED  \] \d+ tests")
+
+
 if __name__ == "__main__":
     harness.main()

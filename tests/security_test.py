@@ -5,12 +5,15 @@ import contextlib
 import http.client
 import json
 import os
+import re
+import select
 import shutil
 import socket
 import ssl
 import stat
 import struct
 import subprocess
+import threading
 import time
 import unittest
 import urllib.parse
@@ -80,6 +83,60 @@ class WebServer(harness.HakmemTest):
             self.assertLess(resident_bytes(exporter.process.pid) - before, 100 << 20)
         exporter.metrics()
         self.assertIsNone(exporter.process.poll())
+
+    def test_dripping_clients_have_all_places(self):
+        """More clients than there are places, each of which always sends one more byte: others come through all the same."""
+        exporter = self.serve()
+        with contextlib.ExitStack() as stack:
+            slow = []
+            ended = threading.Event()
+
+            def drip():
+                while not ended.wait(0.5):
+                    for connection in list(slow):
+                        with contextlib.suppress(ConnectionError):  # dropped already
+                            connection.send(b"x")
+
+            dripping = threading.Thread(target=drip)
+            dripping.start()
+            try:
+                while len(slow) < 300:
+                    connection = self.connect(stack)
+                    connection.send(b"GET /metrics HTTP/1.1\r\nX-Slow: ")
+                    slow.append(connection)
+                for _ in range(5):
+                    started = time.monotonic()
+                    exporter.metrics()
+                    self.assertLess(time.monotonic() - started, 5)
+            finally:
+                ended.set()
+                dripping.join()
+
+    def test_a_request_has_a_time(self):
+        """A client with a byte a second, which nobody waits behind: it is dropped all the same. One that reads slowly what
+        it asked for gets all of it."""
+        exporter = self.serve()
+        with contextlib.ExitStack() as stack:
+            slow = self.connect(stack)
+            reader = self.connect(stack)
+            reader.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = b""
+            started = time.monotonic()
+            slow.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
+            with self.assertRaises(ConnectionError):
+                while time.monotonic() - started < 30:
+                    slow.send(b"x")
+                    answer += reader.recv(4096)
+                    if select.select([slow], [], [], 1)[0] and slow.recv(1000) == b"":
+                        raise ConnectionError
+            self.assertGreater(time.monotonic() - started, 5)
+            reader.settimeout(10)
+            while more := reader.recv(1 << 20):
+                answer += more
+        head, _, body = answer.partition(b"\r\n\r\n")
+        self.assertIn(b" 200 ", head)
+        self.assertEqual(len(body), int(re.search(rb"Content-Length: (\d+)", head)[1]))
+        exporter.metrics()
 
     def test_storm_of_garbage(self):
         exporter = self.serve()

@@ -5,56 +5,68 @@
 
 #include <cerrno>
 #include <chrono>
-#include <condition_variable>
 #include <cstring>
 #include <functional>
-#include <mutex>
 #include <stdexcept>
+#include <type_traits>
 
 #include "log/log.h"
 #include "text/text.h"
+#include "web/connection.h"
 #include "web/gzip.h"
 
 namespace hakmem {
 namespace {
 
-constexpr std::size_t kMaxConnections = 256;
-constexpr int kTimeoutSeconds = 5;
 constexpr std::chrono::seconds kShutdownWait{1};
+constexpr int kBacklog = 256;  // httplib lets five clients wait: the next one tries again only after a second
 constexpr int kMaxPort = 65535;
 constexpr std::size_t kMinGzip = 1024;  // bytes; less is not worth the time
 
 // A thread a connection: a fixed pool would let as many silent clients as it has threads shut out everybody else.
 //
-// A client that drips its request may hold its thread for long. At shutdown such threads are left behind, so what they
-// touch outlives this object: the state here is shared, and the server is never destroyed.
+// A client may hold its thread for long. At shutdown such threads are left behind, so what they touch outlives this
+// object: the places are shared, and the server is never destroyed.
 class ConnectionThreads : public httplib::TaskQueue {
   public:
+    explicit ConnectionThreads(std::shared_ptr<Connections> connections) : connections_(std::move(connections)) {}
     void enqueue(std::function<void()> task) override {
-        {
-            std::unique_lock lock(state_->mutex);
-            state_->changed.wait(lock, [this] { return state_->running < kMaxConnections; });
-            ++state_->running;
-        }
-        std::thread([state = state_, task = std::move(task)] {
+        connections_->enter();
+        std::thread([connections = connections_, task = std::move(task)] {
             task();
-            const std::lock_guard lock(state->mutex);
-            --state->running;
-            state->changed.notify_all();
+            connections->leave();
         }).detach();
     }
-    void shutdown() override {
-        std::unique_lock lock(state_->mutex);
-        state_->changed.wait_for(lock, kShutdownWait, [this] { return state_->running == 0; });
+    void shutdown() override { connections_->wait_until_none(kShutdownWait); }
+
+  private:
+    std::shared_ptr<Connections> connections_;
+};
+
+// httplib's server, with or without TLS, on connections of ours.
+template <typename Base>
+class ServerOnConnections : public Base {
+  public:
+    template <typename... Arguments>
+    explicit ServerOnConnections(std::shared_ptr<Connections> connections, Arguments... arguments)
+        : Base(arguments...), connections_(std::move(connections)) {
+        // Called when it is about to accept.
+        this->new_task_queue = [this] {
+            ::listen(this->svr_sock_, kBacklog);
+            return new ConnectionThreads(connections_);
+        };
     }
 
   private:
-    struct State {
-        std::mutex mutex;
-        std::condition_variable changed;
-        std::size_t running = 0;
-    };
-    std::shared_ptr<State> state_ = std::make_shared<State>();
+    // One request a connection: an idle connection would hold a thread, and the end of the process with it.
+    bool process_and_close_socket(socket_t socket) override {
+        SSL_CTX *context = nullptr;
+        if constexpr (std::is_same_v<Base, httplib::SSLServer>) context = this->ssl_context();
+        Connection connection(*connections_, socket, context);
+        bool closed = false;
+        return connection.begin() && this->process_request(connection, true, closed, nullptr);
+    }
+    std::shared_ptr<Connections> connections_;
 };
 
 // Without SO_REUSEPORT, which httplib sets of its own and which would let two exporters share a port unseen.
@@ -117,10 +129,12 @@ class WebServer::Implementation {
   public:
     explicit Implementation(const WebConfig &config) : auth(config.users) {
         if (config.tls())
-            server = std::make_unique<httplib::SSLServer>(config.cert_file.c_str(), config.key_file.c_str());
+            server = std::make_unique<ServerOnConnections<httplib::SSLServer>>(connections, config.cert_file.c_str(),
+                                                                               config.key_file.c_str());
         else
-            server = std::make_unique<httplib::Server>();
+            server = std::make_unique<ServerOnConnections<httplib::Server>>(connections);
     }
+    std::shared_ptr<Connections> connections = std::make_shared<Connections>();
     std::unique_ptr<httplib::Server> server;
     BasicAuth auth;
 };
@@ -149,13 +163,8 @@ WebServer::WebServer(const ListenAddress &address, const WebConfig &config)
     : implementation_(std::make_unique<Implementation>(config)), address_(address), tls_(config.tls()) {
     httplib::Server &server = *implementation_->server;
     if (!server.is_valid()) throw std::runtime_error("cannot use the certificate or key of the web configuration");
-    server.new_task_queue = [] { return new ConnectionThreads; };
     server.set_socket_options(set_socket_options);
     server.set_tcp_nodelay(true);
-    // One request a connection: an idle connection would hold a thread, and the end of the process with it.
-    server.set_keep_alive_max_count(1);
-    server.set_read_timeout(kTimeoutSeconds);
-    server.set_write_timeout(kTimeoutSeconds);
     server.set_payload_max_length(0);
     if (const std::string error = resolve_error(address.host); !error.empty())
         throw std::runtime_error("cannot listen on " + address.text() + ": " + error);

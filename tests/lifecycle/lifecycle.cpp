@@ -5,6 +5,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
@@ -27,6 +28,7 @@
 #include "workload.h"
 
 extern char **environ;
+extern "C" void *__libc_malloc(size_t);
 
 namespace {
 
@@ -351,6 +353,30 @@ void threads_end_in_every_way(const char *) {
     }
 }
 
+// A cancellation that waits for the thread meets it behind malloc_stats, not within.
+void statistics_are_not_cancelled(const char *) {
+    int ends[2];
+    check(pipe(ends) == 0, "pipe");
+    const int kept = dup(STDERR_FILENO);
+    dup2(ends[1], STDERR_FILENO);
+    pthread_t thread;
+    const auto run = [](void *) -> void * {
+        pthread_cancel(pthread_self());
+        malloc_stats();
+        pthread_testcancel();
+        return nullptr;
+    };
+    check(pthread_create(&thread, nullptr, run, nullptr) == 0, "pthread_create");
+    void *result = nullptr;
+    pthread_join(thread, &result);
+    dup2(kept, STDERR_FILENO);
+    close(ends[1]);
+    char text[4096];
+    const ssize_t bytes = read(ends[0], text, sizeof text);
+    check(result == PTHREAD_CANCELED, "was not cancelled");
+    check(bytes > 0 && text[bytes - 1] == '\n', "malloc_stats wrote no whole line");
+}
+
 void small_stacks(const char *) {
     for (const std::size_t bytes : {std::size_t{PTHREAD_STACK_MIN}, std::size_t{20} << 10, std::size_t{32} << 10}) {
         pthread_attr_t attributes;
@@ -413,6 +439,23 @@ void exit_frees(const char *) {
     }).detach();
     usleep(1000);
     exit(0);
+}
+
+// Blocks that glibc's own malloc made, as for code that calls it by its inner name.
+void blocks_of_glibc(const char *) {
+    const auto each_size = [] {
+        for (const size_t bytes : {size_t{24}, size_t{3000}, size_t{1} << 20}) {
+            free(__libc_malloc(bytes));
+            auto *block = static_cast<unsigned char *>(__libc_malloc(bytes));
+            check(malloc_usable_size(block) >= bytes, "usable size of a block of glibc's");
+            memset(block, 0x5a, bytes);
+            block = static_cast<unsigned char *>(realloc(block, 2 * bytes));
+            for (size_t i = 0; i < bytes; ++i) check(block[i] == 0x5a, "a byte was lost in realloc");
+            free(block);
+        }
+    };
+    each_size();
+    std::thread(each_size).join();  // in an arena of its own
 }
 
 // ---- loading ----
@@ -659,9 +702,11 @@ constexpr Case kCases[] = {
     CASE(five_hundred_at_once),
     CASE(threads_end_in_every_way),
     CASE(first_block_is_aligned),
+    CASE(statistics_are_not_cancelled),
     CASE(small_stacks),
     CASE(coroutines),
     CASE(exit_frees),
+    CASE(blocks_of_glibc),
     CASE(load_and_unload),
     CASE(handlers_allocate_and_jump),
     CASE(stack_overflow_on_alternate_stack),
