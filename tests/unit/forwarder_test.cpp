@@ -166,7 +166,7 @@ TEST(Backoff, GrowsToABoundAndKeepsToWhatIsAskedFor) {
 TEST(SinkName, HasNoSecrets) {
     EXPECT_EQ(sink_name("postgresql://me:p@ss@db:5432/heap?password=x"), "postgresql://db:5432/heap");
     EXPECT_EQ(sink_name("otlp+http://there:4318"), "otlp+http://there:4318");
-    EXPECT_EQ(sink_name("nonsense"), "a URL without a host");
+    EXPECT_EQ(sink_name("nonsense"), "without ://");
 }
 
 }  // namespace
