@@ -286,7 +286,8 @@ def _short_lived():
     yield short("twice_with_use_between", "double_free", guard_also=("use_after_free_write",))
     for size in (100, 300000):
         yield short("delayed", "double_free", size)
-    yield short("of_a_part_of_another", "interior_pointer", 20000, until="trace")
+    # A sampled block stays in quarantine, and its pages with it.
+    yield short("of_a_part_of_another", "interior_pointer", 20000, until="trace", options=("sample_bytes=1073741824",))
     yield short("house_of_spirit", "foreign_pointer", region=("stack",))
     yield short("forged_on_stack", "foreign_pointer", region=("stack",), mark=None)
     yield short("forged_in_block", "interior_pointer", mark=None)

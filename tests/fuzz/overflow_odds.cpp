@@ -38,6 +38,11 @@ Result attempt(std::size_t size, unsigned value) {
     const int said = memfd_create("stderr", 0);
     if (said < 0 || dup2(said, STDERR_FILENO) < 0) return kFailed;
     const auto anything = [&] { return lseek(said, 0, SEEK_END) > 0; };
+    // As in a program that has run for a while: the thread has had blocks of every class.
+    for (std::size_t bytes = 1; bytes < 9000; bytes += 16) {
+        void *volatile block = malloc(bytes);
+        free(block);
+    }
     volatile unsigned char *first = nullptr, *second = nullptr;
     if (!neighbours(size, first, second)) return kFailed;
     volatile unsigned char &past = first[malloc_usable_size(const_cast<unsigned char *>(first))];
