@@ -1126,6 +1126,13 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
         deallocate(block);
         return nullptr;
     }
+    if constexpr (P::kDiagnostic) {
+        // A thread's first call: the probe counts a block that is resized in place as this thread's doing.
+        if (cache_.heap == nullptr) [[unlikely]] {
+            AfterEnd after{cache_, cache_.ended};
+            return start_thread(cache_) ? reallocate(block, bytes) : out_of_memory();
+        }
+    }
     const PageMap::Entry entry = page_map.find(address_of(block));
     Span *span = page_map.span_of(address_of(block));
     std::size_t usable = 0;

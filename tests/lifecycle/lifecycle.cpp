@@ -311,6 +311,24 @@ void first_block_is_aligned(const char *) {
     }
 }
 
+// Of a block that another thread made, which grows and shrinks where it is.
+void first_call_is_realloc(const char *) {
+    for (std::size_t bytes : {std::size_t{20'000}, std::size_t{100'000}, std::size_t{3} << 20}) {
+        for (std::size_t next : {bytes + bytes / 8, bytes + 1, bytes - bytes / 4, bytes / 3}) {
+            auto *block = static_cast<unsigned char *>(malloc(bytes));
+            check(block != nullptr, "no memory");
+            memset(block, 7, bytes);
+            std::thread([&] {
+                block = static_cast<unsigned char *>(realloc(block, next));
+                check(block != nullptr, "no memory");
+            }).join();
+            const std::size_t kept = bytes < next ? bytes : next;
+            check(block[0] == 7 && block[kept - 1] == 7, "contents");
+            free(block);
+        }
+    }
+}
+
 pthread_key_t keys[8];
 void key_destructor(void *value) {
     auto *rounds = static_cast<unsigned *>(value);
@@ -702,6 +720,7 @@ constexpr Case kCases[] = {
     CASE(five_hundred_at_once),
     CASE(threads_end_in_every_way),
     CASE(first_block_is_aligned),
+    CASE(first_call_is_realloc),
     CASE(statistics_are_not_cancelled),
     CASE(small_stacks),
     CASE(coroutines),
