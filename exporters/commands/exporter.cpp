@@ -70,8 +70,8 @@ int serve(const Arguments &arguments) {
     if (fleet) {
         if (!can_read_postgres_url(arguments.store)) throw UsageError(std::string("--store ") + kUnreadableUrl);
         options.fleet_url = arguments.store;
-        options.sinks.push_back(
-            arguments.store);  // this host's own incidents go there by the usual way, over its store
+        // This host's own incidents go there by the usual way, over its store.
+        options.sinks.push_back(arguments.store);
     }
     options.retention_days = arguments.retention_days;
     options.host = host_name(arguments.host);

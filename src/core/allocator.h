@@ -168,7 +168,6 @@ class Allocator {
     static void deallocate_watched(void *user, void *block, std::size_t size_class, const Slot &slot, Giving giving);
     static void deallocate_run(void *block, Span *span, Giving giving);
     static unsigned flush(Cache &cache, std::size_t size_class, unsigned keep);
-    static void send_home(Cache &cache, void *block, std::size_t size_class);
     static bool grow_stack(Cache &cache, std::size_t size_class);
     static void set_capacity(Cache &cache, std::size_t size_class, unsigned blocks);
     static void check_free_header(void *block, std::size_t size_class);
@@ -188,6 +187,11 @@ class Allocator {
     static void deallocate_guarded(Span *span, Giving giving);
     static bool resize_watched(void *block, Span *span, std::size_t usable, std::size_t bytes);
     static void *move_block(void *block, std::size_t usable, std::size_t bytes);
+    // `room` bytes for a block that had `usable` and is to have `bytes`. What grows is put where it can go on growing.
+    static void *allocate_to_move(std::size_t usable, std::size_t bytes, std::size_t room) {
+        const bool growing = bytes > usable && bytes >= kLeastGrowing;
+        return growing ? allocate_large(room, BlockHeader::kBytes, Family::malloc, nullptr, true) : allocate(room);
+    }
     static void apply_mode(Cache &cache);
     static void *out_of_memory() {
         errno = ENOMEM;
@@ -497,13 +501,14 @@ void Allocator<P>::deallocate_small(void *block, std::size_t size_class) {
     Heap &heap = *cache.heap;
     void **end = end_of(cache, size_class);
     const unsigned room = heap.capacity[size_class];
-    if (room == 0 && heap.early_frees[size_class]++ < kEarlyFrees) {
-        P::slow_path(cache.probe, SlowReason::cache_full);
-        send_home(cache, block, size_class);
-        return;
-    }
     if (cache.top[size_class] <= end - room) {
         P::slow_path(cache.probe, SlowReason::cache_full);
+        // Not to come back: the thread has had no block of the class yet, so another one writes next to this one.
+        if (room == 0 && heap.early_frees[size_class]++ < kEarlyFrees) {
+            push(cache, end, block, size_class);
+            flush(cache, size_class, 0);
+            return;
+        }
         heap.ran_over[size_class] = true;
         if (heap.shrinking[size_class] || !grow_stack(cache, size_class)) {
             heap.shrinking[size_class] = flush(cache, size_class, room / 2) != 0;
@@ -514,17 +519,6 @@ void Allocator<P>::deallocate_small(void *block, std::size_t size_class) {
         }
     }
     push(cache, cache.top[size_class], block, size_class);
-}
-
-// Past the cache: of a class of which the thread has had no block yet, so that another thread writes next to this one,
-// and would go on to if this thread had it back.
-template <Probe P>
-void Allocator<P>::send_home(Cache &cache, void *block, std::size_t size_class) {
-    header_byte::store(block, header_byte::free(size_class));
-    Misfits misfits;
-    cache.heap->give(static_cast<unsigned>(size_class), &block, 1, misfits);
-    if (misfits.count != 0) [[unlikely]]
-        report_misfits(cache, size_class, misfits);
 }
 
 // A stack that has run empty or over. False if it is as large as it may be.
@@ -1207,8 +1201,7 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
         }
     }
 
-    const bool growing = bytes > usable && bytes >= kLeastGrowing;
-    void *moved = growing ? allocate_large(roomy, BlockHeader::kBytes, Family::malloc, nullptr, true) : allocate(roomy);
+    void *moved = allocate_to_move(usable, bytes, roomy);
     if (moved == nullptr && roomy != bytes) moved = allocate(bytes);
     if constexpr (P::kDiagnostic) {
         // Where the probe minds the size, as the level has risen since the block was had, it is to know the right one.
@@ -1267,8 +1260,7 @@ bool Allocator<P>::resize_watched(void *block, Span *span, std::size_t usable, s
 
 template <Probe P>
 void *Allocator<P>::move_block(void *block, std::size_t usable, std::size_t bytes) {
-    const bool growing = bytes > usable && bytes >= kLeastGrowing;
-    void *moved = growing ? allocate_large(bytes, BlockHeader::kBytes, Family::malloc, nullptr, true) : allocate(bytes);
+    void *moved = allocate_to_move(usable, bytes, bytes);
     if (moved == nullptr) return bytes <= usable ? block : nullptr;
     std::memcpy(moved, block, usable < bytes ? usable : bytes);
     deallocate(block);

@@ -211,28 +211,27 @@ void PageHeap::shrink_in_place(Span *span, std::size_t bytes) {
 
 // ---- where there is room ----
 
-// Pages in a unit of the fullest kind that has room; among the first of those, one with resident pages for all of it:
-// they cost no fault, and fresh ones stay unborn. Units that are free altogether are left to find_hole. 0 if none.
+// Pages in a unit of the fullest kind that has room; among the first of those, or else of those that last got some, one
+// with resident pages for all of it: they cost no fault, and fresh ones stay unborn. Fresh pages of units that are free
+// altogether are left to find_hole. 0 if none.
 std::uintptr_t PageHeap::find_in_unit(unsigned pages) {
     constexpr unsigned kMostLooks = 16;
+    const auto resident_in = [pages](const Unit *unit) -> std::uintptr_t {
+        const unsigned first = unit->stale_pages >= pages ? unit->stale.find_tightest_run(pages) : unit->stale.kNone;
+        return first != unit->stale.kNone ? unit->start + first * os::kPageBytes : 0;
+    };
     const Unit *found = nullptr;
     unsigned looks = 0;
     for (unsigned bucket = bucket_of(pages); bucket < bucket_of(kPagesInUnit) && looks < kMostLooks; ++bucket)
         for (const Unit *unit = buckets_[bucket]; unit != nullptr && looks < kMostLooks; unit = unit->next) {
             if (unit->longest < pages) continue;
             if (found == nullptr) found = unit;
-            if (unit->stale_pages >= pages) {
-                const unsigned first = unit->stale.find_tightest_run(pages);
-                if (first != unit->stale.kNone) return unit->start + first * os::kPageBytes;
-            }
+            if (const std::uintptr_t start = resident_in(unit)) return start;
             ++looks;
         }
     looks = 0;
-    for (const Unit *unit = stale_tail_; unit != nullptr && looks < kMostLooks; unit = unit->stale_prev, ++looks) {
-        if (unit->stale_pages < pages) continue;
-        const unsigned first = unit->stale.find_tightest_run(pages);
-        if (first != unit->stale.kNone) return unit->start + first * os::kPageBytes;
-    }
+    for (const Unit *unit = stale_tail_; unit != nullptr && looks < kMostLooks; unit = unit->stale_prev, ++looks)
+        if (const std::uintptr_t start = resident_in(unit)) return start;
     return found != nullptr ? found->start + found->free.find_tightest_run(pages) * os::kPageBytes : 0;
 }
 

@@ -171,7 +171,6 @@ Result run(CounterShard &shard, std::uint64_t most_ns) {
 }
 
 void run_if_due(CounterShard &shard) {
-    if (!may_be_due()) return;
     segment::Header &header = state.segment.header();
     const std::uint32_t asked = std::atomic_ref(header.control.audit_request).load(std::memory_order_relaxed);
     const std::uint32_t done = std::atomic_ref(header.audits_done).load(std::memory_order_relaxed);

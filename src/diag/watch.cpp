@@ -155,17 +155,23 @@ void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
     fills_slack_ = false;
 }
 
+inline StackId Watcher::remembered(CounterShard &shard, [[maybe_unused]] std::uintptr_t frame) {
+    StackId id = 0;
+#if defined(__x86_64__)
+    id = memo_.find(frame);
+    if (id != 0) [[likely]]
+        ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
+#endif
+    return id;
+}
+
 // The stack of whoever called the library. At `guard`, two a block: most are remembered.
 [[gnu::noinline]] StackId Watcher::stack_here(CounterShard &shard) {
     const auto frame = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
-#if defined(__x86_64__)
     if (watches_all_) [[likely]] {
-        if (const StackId id = memo_.find(frame); id != 0) [[likely]] {
-            ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
+        if (const StackId id = remembered(shard, frame); id != 0) [[likely]]
             return id;
-        }
     }
-#endif
     // The unwinder itself allocates, a thread's first time: stacks are small, and that one is nobody's sample.
     return backtrace::underway() ? 0 : capture(shard, frame);
 }
@@ -187,15 +193,9 @@ backtrace::Pace Watcher::pace_of_unwinding() {
         set_remembers(now - counted_ms_ < kManyStacksMs);
         counted_ms_ = now;
     }
-#if defined(__x86_64__)
     if (!watches_all_ && (remembers_ || hunt.on())) {
-        const StackId id = memo_.find(frame);
-        if (id != 0) {
-            ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
-            return id;
-        }
+        if (const StackId id = remembered(shard, frame); id != 0) return id;
     }
-#endif
     const Undisturbed undisturbed;
     backtrace::Trace trace;
     backtrace::capture(trace, state.options.stack_depth, pace_of_unwinding());

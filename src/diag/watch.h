@@ -91,6 +91,8 @@ class Watcher {
     static void put_slack(std::uintptr_t begin, std::uintptr_t end);
     StackId stack_here(segment::CounterShard &shard);
     StackId capture(segment::CounterShard &shard, std::uintptr_t frame);
+    // By the memo; 0 if it is not.
+    StackId remembered(segment::CounterShard &shard, std::uintptr_t frame);
     WatchPlan planned(segment::CounterShard &shard, std::size_t bytes);
     void look_up();
     void set_remembers(bool wanted);
