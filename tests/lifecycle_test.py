@@ -21,10 +21,11 @@ VARIANTS = [("production", None, {}), ("diag", "count", {}), ("diag", "verify", 
             ("diag", "trace", {"sample_bytes": 1}), ("diag", "guard", {"guard_sample": 50})]
 # Names of cases by class; every case of the program must be in one.
 CASES = {
-    "Processes": ["fork_thousand", "fork_from_many_threads", "fork_among_files", "fork_of_forks", "vfork_spawn_exec", "exec_among_threads",
-                  "daemonise", "no_descriptor_is_kept",
-                  "descriptors_are_the_programs", "exit_frees", "blocks_of_glibc"],
-    "Threads": ["ten_thousand_threads", "five_hundred_at_once", "threads_end_in_every_way", "first_block_is_aligned", "statistics_are_not_cancelled", "small_stacks", "coroutines",
+    "Processes": ["fork_thousand", "fork_from_many_threads", "fork_among_files", "fork_of_forks", "vfork_spawn_exec",
+                  "exec_among_threads", "daemonise", "no_descriptor_is_kept", "descriptors_are_the_programs",
+                  "exit_frees", "blocks_of_glibc"],
+    "Threads": ["ten_thousand_threads", "five_hundred_at_once", "threads_end_in_every_way", "first_block_is_aligned",
+                "first_call_is_realloc", "statistics_are_not_cancelled", "small_stacks", "coroutines",
                 "load_and_unload", "handlers_allocate_and_jump", "stack_overflow_on_alternate_stack",
                 "own_faults_end_the_process", "interval_timer", "short"],
     "Rights": ["drop_rights", "change_root", "seccomp_later", "seccomp_from_the_start", "after_seccomp", "limits",

@@ -183,7 +183,6 @@ class Allocator {
     static void *allocate_aligned_watched(std::size_t alignment, std::size_t bytes, std::size_t whole, Family family);
     static void *align_in_slot(void *slot, std::size_t alignment, std::size_t bytes);
     static void *align_in_run(Span *span, std::uintptr_t aligned, std::size_t bytes);
-    static void mark_guarded(void *block);
     static void deallocate_guarded(Span *span, Giving giving);
     static bool resize_watched(void *block, Span *span, std::size_t usable, std::size_t bytes);
     static void *move_block(void *block, std::size_t usable, std::size_t bytes);
@@ -428,7 +427,6 @@ void *Allocator<P>::allocate_guarded(std::size_t bytes, std::size_t alignment, c
         Span *span = guarded_pages.allocate(bytes, alignment, plan.guard_at_end);
         if (span == nullptr) return nullptr;
         void *block = pointer_to(span->start + span->user_offset);
-        mark_guarded(block);
         P::large_allocated(cache_.probe, span->bytes);
         Watched watched = watched_large(span);
         watched.header16 = alignment > size_classes::kGranule || bytes > size_classes::kMaxSmall;
@@ -437,12 +435,6 @@ void *Allocator<P>::allocate_guarded(std::size_t bytes, std::size_t alignment, c
     } else {
         return nullptr;
     }
-}
-
-// A page-aligned block's header byte would be out of bounds: free asks the page map about those.
-template <Probe P>
-void Allocator<P>::mark_guarded(void *block) {
-    if ((address_of(block) & (os::kPageBytes - 1)) != 0) header_byte::store(block, BlockHeader::kGuarded);
 }
 
 template <Probe P>
@@ -1019,7 +1011,7 @@ template <Probe P>
 void *Allocator<P>::align_in_run(Span *span, std::uintptr_t aligned, std::size_t bytes) {
     if constexpr (P::kDiagnostic) {
         if (span->kind == SpanKind::guarded)
-            mark_guarded(pointer_to(aligned));
+            GuardedPages::mark(pointer_to(aligned));
         else
             BlockHeader::store(pointer_to(aligned), span->end() - aligned, BlockHeader::kRun);
         std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -1107,7 +1099,7 @@ bool Allocator<P>::report_and_repair(void *block) {
     if (finding.facts.owner == Owner::small)
         header_byte::store(block, header_byte::live(finding.facts.size_class));
     else if (finding.facts.owner == Owner::guarded)
-        mark_guarded(block);
+        GuardedPages::mark(block);
     else
         BlockHeader::store(block, page_map.span_of(address_of(block))->end() - address_of(block), BlockHeader::kRun);
     return true;

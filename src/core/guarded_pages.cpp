@@ -2,7 +2,6 @@
 
 #include "base/bits.h"
 #include "core/size_classes.h"
-#include "os/pages.h"
 
 namespace hakmem {
 
@@ -116,6 +115,9 @@ Span *GuardedPages::allocate(std::size_t bytes, std::size_t alignment, bool at_e
     span->watched = true;
     span->freed = false;
     span->note.clear();
+    mark(pointer_to(span->start + span->user_offset));
+    // An audit expects the header once the span says what it is, and this thread may be held up right there for long.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
     span->kind = SpanKind::guarded;
     return span;
 }

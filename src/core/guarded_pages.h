@@ -11,10 +11,13 @@
 #include <cstdint>
 
 #include "base/bitmap.h"
+#include "core/block_header.h"
+#include "core/header_byte.h"
 #include "core/metadata.h"
 #include "core/page_map.h"
 #include "core/span.h"
 #include "os/lock.h"
+#include "os/pages.h"
 
 namespace hakmem {
 
@@ -27,8 +30,14 @@ class GuardedPages {
     static constexpr std::size_t kMostFreedBytes = std::size_t{256} << 20;  // of address space
 
     // A block of `bytes` against the end of its pages or, else, at their start; nullptr if there is no place or memory.
-    // The block's user memory is at start + user_offset.
+    // The block's user memory is at start + user_offset, and its header byte in front of that.
     Span *allocate(std::size_t bytes, std::size_t alignment, bool at_end);
+
+    // A page-aligned block's header byte would be out of bounds: free asks the page map about those.
+    static bool has_header(std::uintptr_t block) { return (block & (os::kPageBytes - 1)) != 0; }
+    static void mark(void *block) {
+        if (has_header(address_of(block))) header_byte::store(block, BlockHeader::kGuarded);
+    }
 
     // The block is being freed: true for the first who says so.
     static bool claim(Span *span) { return !span->freed.exchange(true); }

@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "core/block_header.h"
+#include "core/guarded_pages.h"
 #include "core/header_byte.h"
 #include "core/notes.h"
 #include "core/slot_state.h"
@@ -146,7 +147,7 @@ class Sweep {
 
     static bool guarded_header_hurt(const Span &span, std::uint8_t &found) {
         const std::uintptr_t block = span.start + span.user_offset;
-        return (block & (os::kPageBytes - 1)) != 0 && os::safe_read(block - 1, &found, 1) &&
+        return GuardedPages::has_header(block) && os::safe_read(block - 1, &found, 1) &&
                found != BlockHeader::kGuarded;
     }
 

@@ -31,8 +31,11 @@ HAKMEM_PUBLIC int hakmem_v1_read_counters(hakmem_counters *counters, std::size_t
 }
 
 HAKMEM_PUBLIC int hakmem_v1_audit(hakmem_audit_result *result, std::size_t bytes) noexcept {
-    Active::deallocate(Active::allocate(1));  // the thread's first use of the allocator may be this
-    const hakmem::audit::Result found = hakmem::DiagProbe::audit_now();
+    hakmem::audit::Result found = hakmem::DiagProbe::audit_now();
+    if (!found.ran) {
+        Active::deallocate(Active::allocate(1));  // the thread's first use of the allocator may be this
+        found = hakmem::DiagProbe::audit_now();
+    }
     if (!found.ran) {
         errno = EBUSY;
         return -1;
