@@ -186,17 +186,19 @@ void Heap::release(Span *span) {
 }
 
 void Heap::give_remote(Span *span, std::uint32_t word, std::uint64_t mask) {
-    // Until the bits are set the blocks still count as out, so the span can't go before it is pinned.
-    span->remote_count.fetch_add(Span::kRemotePin, std::memory_order_relaxed);
+    // Until the bits are set the blocks still count as out, so the span can't go before it is pinned. The bits count
+    // from here on: the owner, who takes off what it finds, would eat into the pin otherwise.
+    span->remote_count.fetch_add(Span::kRemotePin + static_cast<std::uint32_t>(std::popcount(mask)),
+                                 std::memory_order_relaxed);
     const std::uint64_t before = span->remote_bits[word].fetch_or(mask, std::memory_order_seq_cst);
-    const unsigned gained = static_cast<unsigned>(std::popcount(mask & ~before));
+    const std::uint32_t twice = static_cast<std::uint32_t>(std::popcount(mask & before));
     if (!span->remote_posted.load(std::memory_order_seq_cst) &&
         !span->remote_posted.exchange(true, std::memory_order_seq_cst))
         post(span);
     const std::uint32_t blocks = span->carved - span->free_count;
-    const std::uint32_t count = span->remote_count.fetch_add(gained - Span::kRemotePin, std::memory_order_acq_rel);
+    const std::uint32_t count = span->remote_count.fetch_sub(Span::kRemotePin + twice, std::memory_order_acq_rel);
     // All of it free, perhaps: its owner may sleep for long, so let it go for them.
-    if ((count + gained) % Span::kRemotePin >= blocks) {
+    if ((count - twice) % Span::kRemotePin >= blocks) {
         Heap *owner = span->owner.load(std::memory_order_acquire);
         if (owner != nullptr && owner->lock_.try_lock()) {
             owner->collect_remote();

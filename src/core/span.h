@@ -44,8 +44,8 @@ struct Span {
     std::atomic<std::uint64_t> *remote_bits;
 
     std::atomic<Heap *> owner;
-    // Bits set in remote_bits, plus kRemotePin for each thread that is in the middle of setting some: a pinned span is
-    // not released, however free it looks.
+    // Bits set in remote_bits or about to be, plus kRemotePin for each thread that is in the middle of that: a pinned
+    // span is not released, however free it looks.
     std::atomic<std::uint32_t> remote_count;
     static constexpr std::uint32_t kRemotePin = 1u << 16;
     std::atomic<bool> remote_posted;  // is on a heap's remote stack

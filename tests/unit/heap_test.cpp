@@ -131,6 +131,41 @@ TEST(Heap, MemoryComesBackThoughItsOwnerSleeps) {
     EXPECT_LE(page_heap.gauges().block_bytes, before + 2 * size_classes::kSpanBytes);
 }
 
+// Several threads free the last blocks of a span at once, while its owner takes in what has come and lets go of what is
+// free: not before the last of them is done with the span.
+TEST(Heap, ASpanStaysWhileSomebodySendsItsBlocksHome) {
+    constexpr unsigned kLargest = size_classes::kCount - 1;
+    constexpr unsigned kThreads = 6;
+    constexpr int kRounds = 400'000;
+    OwnHeap own;
+    std::atomic<int> round{0};
+    std::atomic<unsigned> given{0};
+    std::vector<void *> blocks(kThreads);
+    std::vector<std::thread> threads;
+    for (unsigned t = 0; t < kThreads; ++t) {
+        threads.emplace_back([&, t] {
+            OwnHeap other;
+            for (int mine = 1; mine <= kRounds; ++mine) {
+                while (round.load() < mine) std::this_thread::yield();
+                give(*other.heap, kLargest, {blocks[t]});
+                given.fetch_add(1);
+            }
+        });
+    }
+    for (int next = 1; next <= kRounds; ++next) {
+        blocks = take(*own.heap, kLargest, kThreads);
+        given = 0;
+        round = next;
+        while (given.load() < kThreads) {
+            own.heap->trim();
+            std::this_thread::yield();
+        }
+    }
+    for (std::thread &thread : threads) thread.join();
+    own.heap->trim();
+    EXPECT_EQ(own.heap->first_span(), nullptr);
+}
+
 TEST(Heap, SpansOfAnEndedThreadServeOthers) {
     std::vector<void *> left;
     std::thread([&] {
