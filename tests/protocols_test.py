@@ -1,5 +1,5 @@
-"""The protocols of the segment hold in every order of steps, by the model checker spin; and the models notice when a
-part of a protocol is left out."""
+"""The protocols of the segment, and of blocks that other threads free, hold in every order of steps, by the model checker
+spin; and the models notice when a part of a protocol is left out."""
 
 import concurrent.futures
 import os
@@ -21,7 +21,7 @@ class Protocols(harness.HakmemTest):
         """Errors that an exhaustive search finds, and the states that it looked at."""
         folder = self.new_directory()
         for command in (["spin", *broken, "-a", MODELS / f"{model}.pml"],
-                        ["gcc", "-O1", "-w", "-DSAFETY", "-o", "pan", "pan.c"]):
+                        ["gcc", "-O1", "-w", "-DSAFETY", "-DCOLLAPSE", "-o", "pan", "pan.c"]):
             subprocess.run(command, cwd=folder, check=True, capture_output=True)
         # A state in which threads wait for a killed one is an end too.
         said = subprocess.run(["./pan", "-E", "-m100000"], cwd=folder, text=True, capture_output=True, timeout=60).stdout
@@ -29,7 +29,7 @@ class Protocols(harness.HakmemTest):
         return int(re.search(r"errors: (\d+)", said)[1]), int(float(re.search(r"(\S+) states, stored", said)[1]))
 
     def test_hold(self):
-        for model in ("control", "incidents"):
+        for model in ("control", "incidents", "handover"):
             errors, states = self.check(model)
             self.assertEqual(errors, 0, model)
             self.assertGreater(states, 1000, model)
@@ -37,7 +37,8 @@ class Protocols(harness.HakmemTest):
 
     def test_what_is_left_out_is_noticed(self):
         for model, broken in (("control", "-DOVERTAKEN"), ("incidents", "-DUNCHECKED"), ("incidents", "-DEARLY"),
-                              ("incidents", "-DIMPATIENT")):
+                              ("incidents", "-DIMPATIENT"), ("handover", "-DLATE"), ("handover", "-DUNPINNED"),
+                              ("handover", "-DTRUSTING"), ("handover", "-DEARLY")):
             self.assertEqual(self.check(model, broken)[0], 1, broken)
 
 

@@ -115,6 +115,8 @@ Span *Heap::adopt(unsigned size_class) {
     }
     central.all_.remove(span);
     own(span);
+    // A post that came in before it could see the new owner.
+    if (central.remote_.load(std::memory_order_seq_cst) != nullptr) central.forward_remote();
     return span;
 }
 
