@@ -147,8 +147,7 @@ class Sweep {
 
     static bool guarded_header_hurt(const Span &span, std::uint8_t &found) {
         const std::uintptr_t block = span.start + span.user_offset;
-        return GuardedPages::has_header(block) && os::safe_read(block - 1, &found, 1) &&
-               found != BlockHeader::kGuarded;
+        return GuardedPages::has_header(block) && os::safe_read(block - 1, &found, 1) && found != BlockHeader::kGuarded;
     }
 
     CounterShard &shard_;
