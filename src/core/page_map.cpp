@@ -18,10 +18,12 @@ bool PageMap::reserve(std::uintptr_t start, std::size_t units) {
     if ((start + units * kUnitBytes - 1) >> kAddressBits != 0) return false;
     for (std::size_t i = 0; i < units; ++i) {
         std::atomic<Leaf *> &slot = root_[(start + i * kUnitBytes) >> kLeafShift];
-        if (slot.load(std::memory_order_relaxed) != nullptr) continue;
+        if (slot.load(std::memory_order_acquire) != nullptr) continue;
         Leaf *leaf = static_cast<Leaf *>(os::map(sizeof(Leaf)));
         if (leaf == nullptr) return false;
-        slot.store(leaf, std::memory_order_release);
+        // The page heap and the guarded pages may both be here, each under its own lock.
+        Leaf *others = nullptr;
+        if (!slot.compare_exchange_strong(others, leaf, std::memory_order_acq_rel)) os::unmap(leaf, sizeof(Leaf));
     }
     const std::uintptr_t first = start >> kUnitShift;
     raise(before_begin_, ~first);

@@ -1,6 +1,7 @@
 // The page map: from any address to the span it lies in, without a lock. A radix tree over units of 2 MiB; a leaf entry
 // names a Region (a unit cut into spans, with a span a page), one Span (a mapping that fills its units), or says that
-// the unit is ours but free. Written under the page heap's lock, read by anyone at any time.
+// the unit is ours but free. Units' entries are written under the lock of whoever the units belong to (page heap,
+// guarded pages), read by anyone at any time.
 #pragma once
 
 #include <atomic>

@@ -2,9 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstring>
 #include <random>
+#include <thread>
 #include <vector>
+
+#include "at_once.h"
 
 namespace hakmem {
 namespace {
@@ -34,6 +38,38 @@ TEST(PageHeap, PageMapKnowsASpanFromItsFirstToItsLastByteAndForgetsIt) {
         page_heap.release(span);
         EXPECT_EQ(page_map.span_of(start), nullptr);
     }
+}
+
+// The page heap and the guarded pages reserve under locks of their own, in the same part of the address space.
+TEST(PageMap, TwoWhoReserveAtOnceBothFindTheirUnits) {
+    constexpr std::uintptr_t kPart = std::uintptr_t{1} << 34;
+    constexpr unsigned kRounds = 5000;  // below any memory of a process
+    const auto reserve = [](unsigned round, unsigned who) {
+        const std::uintptr_t unit = round * kPart + who * kUnitBytes;
+        if (page_map.reserve(unit, 1)) page_map.set(unit, 1, PageMap::Entry::kFreeUnit);
+    };
+    std::atomic<unsigned> round{0}, done{0};
+    std::thread other([&] {
+        for (unsigned mine = 1; mine <= kRounds; ++mine) {
+            wait_for(round, mine);
+            reserve(mine, 1);
+            done = mine;
+        }
+    });
+    unsigned lost = 0;
+    for (unsigned next = 1; next <= kRounds; ++next) {
+        round = next;
+        skew(next % 256);
+        reserve(next, 0);
+        wait_for(done, next);
+        for (const unsigned who : {0, 1}) {
+            const std::uintptr_t unit = next * kPart + who * kUnitBytes;
+            if (!page_map.find(unit).ours()) ++lost;
+            page_map.set(unit, 1, 0);
+        }
+    }
+    other.join();
+    EXPECT_EQ(lost, 0u);
 }
 
 TEST(PageHeap, FreshMemoryIsToldAndIsZero) {
