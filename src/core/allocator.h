@@ -794,15 +794,21 @@ void Allocator<P>::release_kept(const Watched &watched) {
 
 template <Probe P>
 void Allocator<P>::deallocate_run(void *block, Span *span, Giving giving) {
-    Cache &cache = cache_;
-    P::poll(cache.probe);
-    P::slow_path(cache.probe, SlowReason::large);
-    P::large_freed(cache.probe, span->bytes);
-    BlockHeader::mark_freed(block);
+    // Of two threads that free it at once, one finds it free.
     if constexpr (P::kDiagnostic) {
+        Cache &cache = cache_;
+        if (!page_heap.claim(span, block)) {
+            handle_bad_free(block);
+            return;
+        }
+        P::poll(cache.probe);
+        P::slow_path(cache.probe, SlowReason::large);
+        P::large_freed(cache.probe, span->bytes);
         if (span->watched && P::watched_freed(cache.probe, watched_large(span), giving)) return;
+        page_heap.release(span);
+    } else {
+        if (!page_heap.claim_and_release(span, block)) handle_bad_free(block);
     }
-    page_heap.release(span);
 }
 
 // No header answers for this pointer. True if the block was freed all the same.
@@ -821,8 +827,9 @@ bool Allocator<P>::handle_bad_free(void *block) {
                 P::freed(cache.probe, facts.size_class);
             } else if (facts.owner == Owner::guarded) {
                 deallocate_guarded(page_map.span_of(address_of(block)), {});
-            } else {
-                deallocate_run(block, page_map.span_of(address_of(block)), {});
+            } else if (Span *span = page_map.span_of(address_of(block))) {
+                BlockHeader::store(block, span->end() - address_of(block), BlockHeader::kRun);
+                deallocate_run(block, span, {});
             }
             return true;
         case HeaderInvalid::foreign:

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/bits.h"
+#include "core/block_header.h"
 #include "core/notes.h"
 
 namespace hakmem {
@@ -167,8 +168,33 @@ std::size_t touched_pages(const Span *span) {
 
 }  // namespace
 
+// Under the lock: until it is taken back by somebody who holds that too, the memory is the block's.
+bool PageHeap::mark_freed(Span *span, void *block) {
+    if (page_map.span_of(address_of(block)) != span || span->start + span->user_offset != address_of(block) ||
+        BlockHeader::load(block).marker != BlockHeader::kRun)
+        return false;
+    BlockHeader::mark_freed(block);
+    return true;
+}
+
+bool PageHeap::claim(Span *span, void *block) {
+    LockGuard guard(lock_);
+    return mark_freed(span, block);
+}
+
+bool PageHeap::claim_and_release(Span *span, void *block) {
+    LockGuard guard(lock_);
+    if (!mark_freed(span, block)) return false;
+    take_back(span);
+    return true;
+}
+
 void PageHeap::release(Span *span) {
     LockGuard guard(lock_);
+    take_back(span);
+}
+
+void PageHeap::take_back(Span *span) {
     if (span->kind == SpanKind::small && span->watched) drop_notes(span);
     gauges_.block_bytes -= span->bytes;
     const std::size_t pages = span->bytes / os::kPageBytes;

@@ -29,8 +29,13 @@ class PageHeap {
     // At least `bytes` (page multiple) for one block. `zeroed` in the span tells whether it needs clearing. What is
     // `growing` is put where most room follows.
     Span *allocate_run(std::size_t bytes, bool growing = false);
+    // A large block is being freed: true for the first who says so, and its header says freed from then on. `span` is
+    // what the page map had said, and may be another's by now.
+    bool claim(Span *span, void *block);
     // The span's pages and record go back; nobody may use them any more.
     void release(Span *span);
+    // Both at once.
+    bool claim_and_release(Span *span, void *block);
 
     // Makes the block larger without moving it: true if [start, start + bytes) is now the span's.
     bool grow_in_place(Span *span, std::size_t bytes);
@@ -90,6 +95,8 @@ class PageHeap {
     void *new_record(std::size_t bytes);
     Span *new_span(SpanKind kind, unsigned bitmap_words);
     void drop_span(Span *span);
+    static bool mark_freed(Span *span, void *block);
+    void take_back(Span *span);
 
     enum class Fit { in_one_unit, smallest, widest };
     Span *cut(std::size_t pages, SpanKind kind, unsigned size_class, Fit fit);
