@@ -1,16 +1,27 @@
 #include "core/allocator.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <algorithm>
+#include <atomic>
 #include <thread>
 #include <vector>
 
+#include "at_once.h"
 #include "malloc/production_probe.h"
 
 namespace hakmem {
 
-void ProductionProbe::bad_free(ThreadState &, const Finding &finding) { FAIL() << finding.facts.address; }
+namespace {
+std::atomic<Kind> expected{Kind::foreign_pointer};
+std::atomic<unsigned> bad_frees{0};
+}  // namespace
+
+void ProductionProbe::bad_free(ThreadState &, const Finding &finding) {
+    EXPECT_EQ(finding.kind, expected) << finding.facts.address;
+    ++bad_frees;
+}
 void ProductionProbe::library_ended() {}
 
 namespace {
@@ -49,6 +60,67 @@ TEST(Allocator, AConsumerKeepsABatch) {
         EXPECT_NE(std::find(handed.begin(), handed.end(), again), handed.end());
         Plain::deallocate(again);
     }).join();
+}
+
+// Two threads free a large block at once: one of them does, and the page heap gets its pages back once.
+TEST(Allocator, ALargeBlockIsFreedOnce) {
+    constexpr unsigned kRounds = 100'000;
+    Plain::deallocate(Plain::allocate(20'000));
+    const std::uint64_t before = page_heap.gauges().block_bytes;
+    expected = Kind::double_free;
+    std::atomic<void *> block{nullptr};
+    std::atomic<unsigned> round{0}, done{0};
+    std::thread other([&] {
+        for (unsigned mine = 1; mine <= kRounds; ++mine) {
+            wait_for(round, mine);
+            Plain::deallocate(block);
+            done = mine;
+        }
+    });
+    unsigned wrong = 0;
+    for (unsigned next = 1; next <= kRounds; ++next) {
+        block = Plain::allocate(20'000);
+        void *mine = block;
+        round = next;
+        skew(next % 128);
+        Plain::deallocate(mine);
+        wait_for(done, next);
+        wrong += page_heap.gauges().block_bytes != before;
+    }
+    other.join();
+    EXPECT_EQ(wrong, 0u);
+    EXPECT_EQ(bad_frees, kRounds);
+    expected = Kind::foreign_pointer;
+}
+
+// A thread whose only use of the allocator is another key's destructor, which comes after ours.
+TEST(Allocator, AThreadThatOnlyFreesAtItsEndLeavesItsHeap) {
+    const auto heaps_made = [] {
+        unsigned made = 0;
+        heaps.for_each([&](Heap &) { ++made; });
+        return made;
+    };
+    Plain::deallocate(Plain::allocate(1));
+    pthread_key_t key;
+    ASSERT_EQ(pthread_key_create(&key, [](void *block) { Plain::deallocate(block); }), 0);
+    const unsigned before = heaps_made();
+    for (int i = 0; i < 20; ++i) {
+        void *block = Plain::allocate(100);
+        pthread_t thread;
+        struct Both {
+            pthread_key_t key;
+            void *block;
+        } both{key, block};
+        const auto run = [](void *argument) -> void * {
+            const Both &both = *static_cast<Both *>(argument);
+            pthread_setspecific(both.key, both.block);
+            return nullptr;
+        };
+        ASSERT_EQ(pthread_create(&thread, nullptr, run, &both), 0);
+        pthread_join(thread, nullptr);
+    }
+    EXPECT_LE(heaps_made(), before + 1);
+    pthread_key_delete(key);
 }
 
 }  // namespace
