@@ -155,7 +155,7 @@ class Windows(unittest.TestCase):
 
     PROGRAM = harness.BUILD / "tests" / "programs" / "single_step"
     OPERATIONS = ("small", "middle", "run", "mapping", "aligned", "page_aligned", "aligned_run", "far_aligned", "grown",
-                  "grown_run", "shrunk_run", "zeroed", "new", "held")
+                  "grown_run", "shrunk_run", "moved_pages", "zeroed", "new", "held")
     THOROUGH = SECONDS >= 60
 
     def check(self, operations, level, every=1, what=None, **options):

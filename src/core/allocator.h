@@ -186,6 +186,7 @@ class Allocator {
     static void deallocate_guarded(Span *span, Giving giving);
     static bool resize_watched(void *block, Span *span, std::size_t usable, std::size_t bytes);
     static void *move_block(void *block, std::size_t usable, std::size_t bytes);
+    static bool move_pages(Span *from, Span *to);
     // `room` bytes for a block that had `usable` and is to have `bytes`. What grows is put where it can go on growing.
     static void *allocate_to_move(std::size_t usable, std::size_t bytes, std::size_t room) {
         const bool growing = bytes > usable && bytes >= kLeastGrowing;
@@ -1216,19 +1217,32 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
     Span *target = span != nullptr && span->kind != SpanKind::small && span->bytes >= kLeastMoved
                        ? page_map.span_of(address_of(moved))
                        : nullptr;
-    // Whole pages change hands without a copy where both blocks start alike and the new one would fault in anyway;
-    // their old headers travel along.
+    // Whole pages change hands without a copy where both blocks start alike and the new one would fault in anyway.
     if (target != nullptr && target->kind != SpanKind::guarded && target->zeroed &&
-        target->user_offset == span->user_offset && target->bytes >= span->bytes &&
-        os::move_pages(pointer_to(span->start), pointer_to(target->start), span->bytes)) {
+        target->user_offset == span->user_offset && target->bytes >= span->bytes && move_pages(span, target)) {
         span->emptied = true;
-        BlockHeader::store(moved, target->end() - address_of(moved), BlockHeader::kRun);
-        BlockHeader::store(block, span->end() - address_of(block), BlockHeader::kRun);
     } else {
         std::memcpy(moved, block, kept);
     }
     deallocate(block);
     return moved;
+}
+
+// Both blocks' pages, with the header that travels along and belongs to neither. False if nothing was done.
+template <Probe P>
+bool Allocator<P>::move_pages(Span *from, Span *to) {
+    const std::uint32_t offset = from->user_offset;
+    // Whoever sweeps over the heap expects no header until both are there again.
+    from->user_offset = to->user_offset = 0;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    const bool done = os::move_pages(pointer_to(from->start), pointer_to(to->start), from->bytes);
+    if (done) {
+        for (const Span *span : {from, to})
+            BlockHeader::store(pointer_to(span->start + offset), span->bytes - offset, BlockHeader::kRun);
+    }
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    from->user_offset = to->user_offset = offset;
+    return done;
 }
 
 // A run whose size the probe minds to the byte, in its place. False where it has to move.

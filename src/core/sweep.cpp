@@ -93,9 +93,10 @@ bool find_in_small(const Span &span, Finding &finding) {
 bool find_in_run(const Span &span, Finding &finding) {
     const std::uintptr_t start = span.start;
     const auto is_wrong = [&] {
-        const std::uintptr_t block = start + span.user_offset;
-        return still_there(&span, start) && span.user_offset != 0 &&
-               !is_header_of_large(BlockHeader::load(pointer_to(block)), block);
+        const std::uint32_t offset = span.user_offset;
+        if (offset == 0 || span.kind != SpanKind::run || !still_there(&span, start)) return false;
+        const std::uintptr_t block = start + offset;
+        return !is_header_of_large(BlockHeader::load(pointer_to(block)), block) && span.user_offset == offset;
     };
     if (!is_wrong() || !stays_wrong(is_wrong)) return false;
     finding = overwritten_large(span);

@@ -104,13 +104,17 @@ class Sweep {
     }
 
     void visit_large(Span &span, std::uintptr_t start) {
-        if (span.user_offset == 0) return;  // not handed out yet
+        const std::uint32_t offset = span.user_offset;
+        if (offset == 0) return;  // not handed out yet, or its pages are on the move
         ++result_.headers;
         if (large_header_holds(span)) {
-            if (span.watched) visit_note(span.start + span.user_offset, watched_large(&span));
+            if (span.watched) visit_note(start + offset, watched_large(&span));
             return;
         }
-        if (!stays_wrong([&] { return still_there(&span, start) && !large_header_holds(span); })) return;
+        const auto is_wrong = [&] {
+            return still_there(&span, start) && span.user_offset == offset && !large_header_holds(span);
+        };
+        if (!stays_wrong(is_wrong)) return;
         Finding finding = overwritten_large(span);
         BlockFacts &facts = finding.facts;
         Evidence evidence = evidence_of(facts);

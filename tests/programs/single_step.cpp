@@ -112,6 +112,7 @@ constexpr Operation kOperations[] = {
     {"grown_run", resized<20000, 60000>},
     {"shrunk_run", resized<60000, 20000>},
     {"shrunk_in_place", resized<60000, 40000>},
+    {"moved_pages", resized<2 << 20, 80 << 20>},
     {"zeroed", zeroed<500>},
     {"new", with_new},
     {"many", many<5000, 40>},
