@@ -261,6 +261,7 @@ bool Allocator<P>::start_thread(Cache &cache) {
     }
     cache.verifying = false;
     cache.heap = heap;
+    heap->tops.store(cache.top, std::memory_order_release);
     P::thread_started(cache.probe);
     apply_mode(cache);
     // May allocate when the thread has many keys: the cache is ready for it by now.
@@ -276,6 +277,7 @@ void Allocator<P>::end_thread(Cache &cache) {
     for (unsigned c = 0; c < size_classes::kCount; ++c) cache.top[c] = cache.floor[c] = cache.lowest[c] = nullptr;
     Heap *heap = cache.heap;
     cache.heap = nullptr;
+    heap->tops.store(nullptr, std::memory_order_relaxed);
     cache.verifying = false;
     cache.ended = true;
     heaps.release(heap);

@@ -73,6 +73,8 @@ class Heap {
     bool shrinking[size_classes::kCount] = {};
     // The stack has run empty, and over, since it last grew.
     bool ran_empty[size_classes::kCount] = {}, ran_over[size_classes::kCount] = {};
+    // Each stack's top, in the cache of the thread that has the heap; null while none has. For audits.
+    std::atomic<void **const *> tops{nullptr};
 
     // Fills `to` with up to `wanted` free blocks of the class, lowest addresses first; returns how many. 0: no memory.
     unsigned take(unsigned size_class, void **to, unsigned wanted);

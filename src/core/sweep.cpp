@@ -30,11 +30,11 @@ bool large_header_holds(const Span &span) {
     return is_header_of_large(header, block);
 }
 
-Finding overwritten_small(const Span &span, std::uint32_t index, std::uint8_t found) {
+Finding overwritten_small(const Span &span, std::uint32_t index, std::uint8_t found, bool look_into_caches) {
     const std::uint8_t size_class = span.size_class;
     const std::uintptr_t block = span.slot(index);
     const bool is_slot = index < span.carved;
-    const bool free = is_slot && (span.marked_free(index) || in_a_cache(block, size_class));
+    const bool free = is_slot && (span.marked_free(index) || (look_into_caches && in_a_cache(block, size_class)));
     Finding finding;
     finding.kind = Kind::header_overwritten;
     finding.outcome = HeaderInvalid::recovered;
@@ -83,7 +83,7 @@ bool find_in_small(const Span &span, Finding &finding) {
         if (is_header_of(found, size_class)) [[likely]]
             continue;
         if (!stays_wrong([&] { return is_still_found(span, start, i, size_class, found); })) continue;
-        finding = overwritten_small(span, i, found);
+        finding = overwritten_small(span, i, found, false);
         return true;
     }
     return false;

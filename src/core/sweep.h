@@ -75,8 +75,9 @@ inline bool is_still_found(const Span &span, std::uintptr_t start, std::uint32_t
            index < headers_of(span) && header_byte::load(pointer_to(span.slot(index))) == found;
 }
 
-// The findings about headers that nobody's free has tripped over, with the header to repair them by.
-Finding overwritten_small(const Span &span, std::uint32_t index, std::uint8_t found);
+// The findings about headers that nobody's free has tripped over, with the header to repair them by. Whether a block is
+// free in a thread's cache takes a system call a thread to know.
+Finding overwritten_small(const Span &span, std::uint32_t index, std::uint8_t found, bool look_into_caches);
 Finding overwritten_large(const Span &span);
 
 // A last look for a process without a diagnostic layer: the first header of a slot or a run that stays wrong. No system

@@ -76,7 +76,7 @@ class Sweep {
     void look_again(Span &span, std::uintptr_t start, std::uint32_t index, std::uint8_t size_class,
                     std::uint8_t found) {
         if (!stays_wrong([&] { return is_still_found(span, start, index, size_class, found); })) return;
-        Finding finding = overwritten_small(span, index, found);
+        Finding finding = overwritten_small(span, index, found, true);
         BlockFacts &facts = finding.facts;
         Evidence evidence = evidence_of(facts);
         evidence.found_later = true;
