@@ -92,11 +92,17 @@ std::uint64_t quarantine_limit(Level level) {
     }
 }
 
-// The first byte of [begin, end) that isn't slack any more, 0 if all are. Between guard pages, another thread may free
-// the block while somebody else (an audit) looks, and its memory then can't be read: that is no change.
-std::uintptr_t changed_fill(const Watched &watched, std::uintptr_t begin, std::uintptr_t end, bool owned) {
-    if (owned || !watched.guard_pages) {
-        const std::uintptr_t changed = fill::first_changed(begin, end, fill::kSlack);
+// The memory of a block that is somebody else's (an audit looks at those) may go at any moment: between guard pages,
+// and where it is a mapping of its own, which lies in no region.
+bool stays_readable(const Watched &watched) {
+    return !watched.large || (!watched.guard_pages && page_map.find(watched.block).is_region());
+}
+
+// The first byte of [begin, end) that isn't `byte` any more, 0 if all are; what can't be read is not changed.
+std::uintptr_t first_changed(const Watched &watched, std::uintptr_t begin, std::uintptr_t end, std::uint8_t byte,
+                             bool owned) {
+    if (owned || stays_readable(watched)) {
+        const std::uintptr_t changed = fill::first_changed(begin, end, byte);
         return changed != end ? changed : 0;
     }
     std::uint8_t copy[512];
@@ -104,10 +110,29 @@ std::uintptr_t changed_fill(const Watched &watched, std::uintptr_t begin, std::u
         bytes = std::min(sizeof copy, end - begin);
         if (!os::safe_read(begin, copy, bytes)) return 0;
         const auto from = reinterpret_cast<std::uintptr_t>(copy);
-        const std::uintptr_t changed = fill::first_changed(from, from + bytes, fill::kSlack);
+        const std::uintptr_t changed = fill::first_changed(from, from + bytes, byte);
         if (changed != from + bytes) return begin + (changed - from);
     }
     return 0;
+}
+
+std::uintptr_t changed_fill(const Watched &watched, std::uintptr_t begin, std::uintptr_t end, bool owned) {
+    return first_changed(watched, begin, end, fill::kSlack, owned);
+}
+
+// The same of freed memory.
+std::uintptr_t changed_freed(const Watched &watched, std::uintptr_t begin, std::uintptr_t end, bool owned) {
+    if (owned || stays_readable(watched)) {
+        const std::uintptr_t changed = fill::first_changed_freed(begin, end);
+        return changed != end ? changed : 0;
+    }
+    std::uintptr_t changed = 0;
+    if (begin >= end) return 0;
+    fill::for_freed_parts(begin, end, [&](std::uintptr_t from, std::uintptr_t to) {
+        changed = first_changed(watched, from, to, fill::kFreed, owned);
+        return changed == 0;
+    });
+    return changed;
 }
 
 // A block that was moved up inside its slot for alignment has its 16-byte header in front; one that says freed is on
@@ -521,7 +546,7 @@ bool Watcher::looks_well(const Watched &watched) {
                     changed_fill(watched, watched.end() - note.slack(), watched.end(), false) == 0);
         case Note::State::kept:
             return !note.poisoned() ||
-                   fill::first_changed_freed(watched.block + note.user_offset(), watched.end()) == watched.end();
+                   changed_freed(watched, watched.block + note.user_offset(), watched.end(), false) == 0;
         case Note::State::none:
             break;
     }
@@ -554,20 +579,20 @@ bool Watcher::report_found(CounterShard &shard, const Watched &watched) {
             return true;
         }
     } else if (note.state() == Note::State::kept) {
-        well = check_kept(shard, watched);
+        well = check_kept(shard, watched, false);
     }
     // The owner's own check is not to find it once more.
     if (!well) note.set_told();
     return !well;
 }
 
-bool Watcher::check_kept(CounterShard &shard, const Watched &watched) {
+bool Watcher::check_kept(CounterShard &shard, const Watched &watched, bool owned) {
     const Note note(watched.note);
     if (!note.poisoned() || note.told()) return true;
     // A 16-byte header before the user's memory stands as it was.
     const std::uintptr_t user = watched.block + note.user_offset();
-    const std::uintptr_t changed = fill::first_changed_freed(user, watched.end());
-    if (changed == watched.end()) return true;
+    const std::uintptr_t changed = changed_freed(watched, user, watched.end(), owned);
+    if (changed == 0) return true;
     const Undisturbed undisturbed;
     Watched whole = watched;
     whole.user = user;
@@ -735,7 +760,7 @@ void Watcher::release_oldest(CounterShard &shard) {
         watched = watched_small(kept.block, kept.block, kept.bytes, kept.note);
     else if (!find_watched(kept.block, watched))
         return;
-    check_kept(shard, watched);
+    check_kept(shard, watched, true);
     Note(watched.note).set_state(Note::State::none);
     release_kept(watched);
 }

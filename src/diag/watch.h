@@ -64,8 +64,8 @@ class Watcher {
     static bool looks_well(const Watched &watched);
     static bool report_found(segment::CounterShard &shard, const Watched &watched);
 
-    // Checks a block in quarantine. True if it is as it was left.
-    static bool check_kept(segment::CounterShard &shard, const Watched &watched);
+    // Checks a block in quarantine, `owned` by this thread or not. True if it is as it was left.
+    static bool check_kept(segment::CounterShard &shard, const Watched &watched, bool owned);
     // Somebody touched a block's guard page, or its memory after it was freed.
     static void report_access(segment::CounterShard &shard, const Watched &watched, std::uintptr_t address, bool write,
                               const backtrace::Trace &trace);
