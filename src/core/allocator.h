@@ -108,8 +108,10 @@ class Allocator {
         P::after_fork_in_parent();
     }
     static void after_fork_in_child() {
-        heaps.adopt_after_fork(cache_.heap);
+        heaps.reset_locks();
         P::after_fork_in_child(cache_.probe);
+        // Not before: until the probe has parted with what it shares with the parent, its gauges are the parent's.
+        heaps.adopt_after_fork(cache_.heap);
     }
 
     static void library_ended() {

@@ -345,13 +345,16 @@ void Heaps::unlock_all() {
     lock_.unlock();
 }
 
-void Heaps::adopt_after_fork(Heap *current) {
+void Heaps::reset_locks() {
     page_heap.lock().reset();
     guarded_pages.lock().reset();
     central.lock_.reset();
     lock_.reset();
     for (Heap *heap = made_.load(std::memory_order_relaxed); heap != nullptr; heap = heap->next_made)
         heap->lock_.reset();
+}
+
+void Heaps::adopt_after_fork(Heap *current) {
     // The other threads do not exist here. What lay in their caches is lost to this process, their spans are not.
     idle_ = nullptr;
     for (Heap *heap = made_.load(std::memory_order_relaxed); heap != nullptr; heap = heap->next_made) {

@@ -137,6 +137,7 @@ class Heaps {
     // central heap.
     void lock_all();
     void unlock_all();
+    void reset_locks();
     void adopt_after_fork(Heap *current);
 
     // Gives back what the heaps hold in reserve.

@@ -174,6 +174,8 @@ Result run(CounterShard &shard, std::uint64_t most_ns) {
     return result;
 }
 
+void restart_after_fork() { running = false; }
+
 void run_if_due(CounterShard &shard) {
     segment::Header &header = state.segment.header();
     const std::uint32_t asked = std::atomic_ref(header.control.audit_request).load(std::memory_order_relaxed);

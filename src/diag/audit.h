@@ -32,6 +32,9 @@ inline bool may_be_due() {
     return load(header.control.audit_request) != load(header.audits_done) ||
            state.audit_interval_s.load(std::memory_order_relaxed) != 0;
 }
+// In a fork's child: another thread's audit was going on in the parent, perhaps.
+void restart_after_fork();
+
 // Runs an audit if somebody has asked for one or the interval is over. For slow paths.
 void run_if_due(segment::CounterShard &shard);
 

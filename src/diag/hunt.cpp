@@ -181,12 +181,12 @@ void Hunt::close() {
 }
 
 void Hunt::restart_after_fork(bool release_blocks) {
+    changing_ = false;
     if (means_.load() == HuntMeans::none) return;
     for (Place &place : places_)
         if (place.state.load() == PlaceState::moving || place.state.load() == PlaceState::taken)
             place.state = PlaceState::empty;
     classes_ = done_ = sites_used_ = caught_ = 0;
-    changing_ = false;
     if (!release_blocks)
         for (Place &place : places_) place.state = PlaceState::empty;
     close();

@@ -200,6 +200,7 @@ void DiagProbe::after_fork_in_child(ThreadState &thread) {
     backtrace::after_fork_in_child();
     thread.watcher.restart_after_fork();
     restart_state_after_fork();
+    audit::restart_after_fork();
     if (thread.shard != nullptr) thread_started(thread);
     hunt.restart_after_fork(thread.shard != nullptr);
 }

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/allocator.h"
 #include "diag/backtrace.h"
 #include "diag/process.h"
 #include "diag/segment_writer.h"
@@ -46,6 +47,14 @@ class ProbeTest : public ::testing::Test {
 
     // Runs `body` with the library started in a process of its own.
     Ended run(const std::string &options, const std::function<void()> &body) {
+        return run_alone(options, [&] {
+            DiagProbe::library_started(kSlots, nullptr);
+            body();
+        });
+    }
+
+    // The same, where the allocator starts it.
+    Ended run_alone(const std::string &options, const std::function<void()> &body) {
         const std::string output = root / "stderr";
         const pid_t pid = fork();
         if (pid == 0) {
@@ -54,7 +63,6 @@ class ProbeTest : public ::testing::Test {
             setenv("HAKMEM_RUNTIME_DIR", directory.c_str(), 1);
             setenv("HAKMEM_OPTIONS", options.c_str(), 1);
             setenv("HAKMEM_PROCESS", "a-label", 1);
-            DiagProbe::library_started(kSlots, nullptr);
             body();
             _exit(::testing::Test::HasFailure() ? kFailedInside : 0);
         }
@@ -356,6 +364,93 @@ TEST_F(ProbeTest, ThreadsThatAllFailAtOnceLoseNothing) {
     std::uint64_t recorded = 0;
     for (std::uint32_t i = 0; i < file.header.incidents_used; ++i) recorded += file.incident(i).count;
     EXPECT_EQ(recorded, std::uint64_t{kThreads} * kRounds);
+}
+
+// ---- with the whole allocator ----
+
+using Diagnosed = Allocator<DiagProbe>;
+
+// The exit status of a child forked here that does `f`.
+template <class F>
+int status_of_child(F f) {
+    Diagnosed::before_fork();
+    const pid_t child = fork();
+    if (child == 0) {
+        Diagnosed::after_fork_in_child();
+        _exit(f());
+    }
+    Diagnosed::after_fork_in_parent();
+    int status = 0;
+    waitpid(child, &status, 0);
+    return status;
+}
+
+// While another thread is in the middle of an audit.
+TEST_F(ProbeTest, AForkedChildCanAudit) {
+    run_alone("", [] {
+        for (int i = 0; i < 50'000; ++i) ASSERT_NE(Diagnosed::allocate(400), nullptr);
+        std::atomic<bool> begun{false}, stop{false};
+        std::thread auditor([&] {
+            Diagnosed::deallocate(Diagnosed::allocate(1));
+            for (; !stop; begun = true) DiagProbe::audit_now();
+        });
+        while (!begun) std::this_thread::yield();
+        for (int i = 0; i < 10; ++i) EXPECT_EQ(status_of_child([] { return DiagProbe::audit_now().ran ? 0 : 1; }), 0);
+        stop = true;
+        auditor.join();
+    });
+}
+
+// What the child takes over from threads that it does not have lets spans go: the child's own business.
+TEST_F(ProbeTest, AForkedChildLeavesItsParentsGaugesAlone) {
+    run_alone("", [] {
+        Diagnosed::deallocate(Diagnosed::allocate(1));
+        for (int i = 0; i < 3; ++i) {
+            Heap *heap = heaps.acquire();
+            void *block = nullptr;
+            ASSERT_EQ(heap->take(5, &block, 1), 1u);
+            Misfits none;
+            heap->give(5, &block, 1, none);  // its span is kept in reserve
+        }
+        const std::uint64_t before = state.segment.header().gauges.block_bytes;
+        EXPECT_EQ(status_of_child([] { return 0; }), 0);
+        EXPECT_EQ(state.segment.header().gauges.block_bytes, before);
+    });
+}
+
+// The place in its thread's cache that a block was handed out from still names it.
+TEST_F(ProbeTest, AnAuditKnowsThatTheNewestBlockIsInUse) {
+    run_alone("", [] {
+        std::vector<void *> blocks(100);
+        for (void *&block : blocks) {
+            block = Diagnosed::allocate(40);
+            const std::uint8_t header = header_byte::load(block);
+            header_byte::store(block, 0x11);
+            EXPECT_EQ(DiagProbe::audit_now().corrupt, 1u);
+            EXPECT_EQ(header_byte::load(block), header);
+        }
+        void *freed = blocks.back();
+        Diagnosed::deallocate(freed);
+        const std::uint8_t header = header_byte::load(freed);
+        header_byte::store(freed, 0x11);
+        EXPECT_EQ(DiagProbe::audit_now().corrupt, 1u);
+        EXPECT_EQ(header_byte::load(freed), header);
+    });
+}
+
+// The memory of one that is a mapping of its own goes at once, while another thread looks at it.
+TEST_F(ProbeTest, AnAuditLooksAtHugeBlocksWhileTheyAreFreed) {
+    const Ended ended = run_alone("level=guard:quarantine_bytes=300000000", [] {
+        std::atomic<bool> stop{false};
+        std::thread auditor([&] {
+            Diagnosed::deallocate(Diagnosed::allocate(1));
+            while (!stop) EXPECT_EQ(DiagProbe::audit_now().corrupt, 0u);
+        });
+        for (int i = 0; i < 25; ++i) Diagnosed::deallocate(Diagnosed::allocate(PageHeap::kDirectBytes + 5000));
+        stop = true;
+        auditor.join();
+    });
+    EXPECT_EQ(ended.status, 0);
 }
 
 }  // namespace
