@@ -1,5 +1,5 @@
-"""The protocols of the segment, and of blocks that other threads free, hold in every order of steps, by the model checker
-spin; and the models notice when a part of a protocol is left out."""
+"""The protocols of the segment, of blocks that other threads free and of the gate before fork hold in every order of
+steps, by the model checker spin; and the models notice when a part of a protocol is left out."""
 
 import concurrent.futures
 import os
@@ -29,7 +29,7 @@ class Protocols(harness.HakmemTest):
         return int(re.search(r"errors: (\d+)", said)[1]), int(float(re.search(r"(\S+) states, stored", said)[1]))
 
     def test_hold(self):
-        for model in ("control", "incidents", "handover"):
+        for model in ("control", "incidents", "handover", "gate"):
             errors, states = self.check(model)
             self.assertEqual(errors, 0, model)
             self.assertGreater(states, 1000, model)
@@ -38,7 +38,7 @@ class Protocols(harness.HakmemTest):
     def test_what_is_left_out_is_noticed(self):
         for model, broken in (("control", "-DOVERTAKEN"), ("incidents", "-DUNCHECKED"), ("incidents", "-DEARLY"),
                               ("incidents", "-DIMPATIENT"), ("handover", "-DLATE"), ("handover", "-DUNPINNED"),
-                              ("handover", "-DTRUSTING"), ("handover", "-DEARLY")):
+                              ("handover", "-DTRUSTING"), ("handover", "-DEARLY"), ("gate", "-DAPART")):
             self.assertEqual(self.check(model, broken)[0], 1, broken)
 
 

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 
 #include "diag/message.h"
 #include "diag/unwinder_files.h"
@@ -43,9 +44,11 @@ enum class Loaded : int { not_yet, now, yes, no };
 constinit std::atomic<Loaded> loaded{Loaded::not_yet};
 constinit Unwinder unwinder{};  // written once, before `loaded` says yes
 
-// The gate between unwinding and fork.
-constinit std::atomic<int> inside{0};
-constinit std::atomic<int> forking{0};  // threads that are in fork
+// The gate between unwinding and fork: how many threads are inside and, times kForking, how many are in fork. In one
+// word, so that nobody is inside for a moment only to find that a fork has begun: the child would take that one for
+// somebody who holds its locks for ever. tests/protocols/gate.pml is a model of this.
+constinit std::atomic<std::uint32_t> gate{0};
+constexpr std::uint32_t kForking = 1u << 16;
 constinit std::atomic<bool> unusable{false};
 constinit thread_local bool this_thread_inside = false;
 
@@ -116,18 +119,21 @@ bool underway() { return this_thread_inside; }
 bool enter() {
     if (this_thread_inside || unusable.load(std::memory_order_relaxed)) return false;
     this_thread_inside = true;
+    std::uint32_t seen = gate.load();
     for (;;) {
-        inside.fetch_add(1);
-        if (forking.load() == 0) return true;
-        inside.fetch_sub(1);
-        if (wait_until([] { return forking.load() == 0; })) continue;
-        this_thread_inside = false;
-        return false;
+        if (seen < kForking) {
+            if (gate.compare_exchange_weak(seen, seen + 1)) return true;
+            continue;
+        }
+        if (!wait_until([] { return gate.load() < kForking; })) break;
+        seen = gate.load();
     }
+    this_thread_inside = false;
+    return false;
 }
 
 void leave() {
-    inside.fetch_sub(1);
+    gate.fetch_sub(1);
     this_thread_inside = false;
 }
 
@@ -190,19 +196,18 @@ __attribute__((noinline)) void capture_interrupted(Trace &trace, unsigned depth,
 }
 
 void before_fork() {
-    forking.fetch_add(1);
-    const int own = this_thread_inside ? 1 : 0;
-    wait_until([own] { return inside.load() <= own; });
+    gate.fetch_add(kForking);
+    const std::uint32_t own = this_thread_inside ? 1 : 0;
+    wait_until([own] { return gate.load() % kForking <= own; });
 }
 
-void after_fork_in_parent() { forking.fetch_sub(1); }
+void after_fork_in_parent() { gate.fetch_sub(kForking); }
 
 void after_fork_in_child() {
-    const int own = this_thread_inside ? 1 : 0;
+    const std::uint32_t own = this_thread_inside ? 1 : 0;
     // Somebody was inside for very long: what they hold is held for ever here.
-    if (inside.load() > own) unusable = true;
-    inside = own;
-    forking = 0;
+    if (gate.load() % kForking > own) unusable = true;
+    gate = own;
 }
 
 }  // namespace hakmem::backtrace
