@@ -556,8 +556,7 @@ bool Watcher::looks_well(const Watched &watched) {
 void Watcher::report_header16(CounterShard &shard, const Watched &watched, bool found_later) {
     const Note note(watched.note);
     Finding finding = finding_of(Kind::large_header_corrupt, watched);
-    finding.facts.header_known = true;
-    finding.facts.header_found = header_byte::load(pointer_to(watched.user));
+    finding.facts.header_known = os::safe_read(watched.user - 1, &finding.facts.header_found, 1);
     finding.facts.header_expected = watched.guard_pages ? BlockHeader::kGuarded : BlockHeader::kAligned;
     const Evidence evidence{
         .alloc = note.alloc_stack(), .asked_bytes = asked_bytes(watched, note), .found_later = found_later};
