@@ -249,6 +249,12 @@ class Audit(unittest.TestCase):
             # Repaired: it is not found again.
             self.assertEqual(watched.command("audit").returncode, 0)
 
+    def test_two_at_once(self):
+        """One audit answers both requests."""
+        with Watched(self.CASE, "count") as watched, concurrent.futures.ThreadPoolExecutor(4) as pool:
+            runs = [pool.submit(watched.command, "audit") for _ in range(4)]
+            self.assertEqual({run.result().returncode for run in runs} - {0, 86}, set())
+
     def test_time_to_detection(self):
         """With audit_interval=1 it is found in a second or so. Without, it is not in twice the time, nor ever."""
         start = time.monotonic()

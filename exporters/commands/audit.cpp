@@ -30,6 +30,11 @@ segment::Snapshot read(const segment::File &file) {
     return std::move(*result.snapshot);
 }
 
+// The process answers all requests that there are with one audit: a later one's answer is ours as well.
+bool is_answered(const segment::Snapshot &snapshot, std::uint32_t request) {
+    return static_cast<std::int32_t>(snapshot.audits_done - request) >= 0;
+}
+
 int audit(const Arguments &arguments) {
     const segment::File file = find_process(choose_runtime_dir(arguments.runtime_dir), arguments.pid);
     const segment::Snapshot before = read(file);
@@ -38,7 +43,7 @@ int audit(const Arguments &arguments) {
         throw CommandError(file.path + ": " + error);
     const auto start = Clock::now();
     segment::Snapshot after = read(file);
-    for (bool said = false, nudged = false; after.audits_done != request; after = read(file)) {
+    for (bool said = false, nudged = false; !is_answered(after, request); after = read(file)) {
         const auto waited = Clock::now() - start;
         // A program at work does it by itself; one that sleeps is woken up for it.
         if (!nudged && waited > kPatience) {

@@ -27,6 +27,14 @@ using segment::CounterShard;
 constinit std::atomic<bool> running{false};
 constinit std::atomic<std::uint64_t> last_ms{0};
 
+std::uint32_t requested() {
+    return std::atomic_ref(state.segment.header().control.audit_request).load(std::memory_order_seq_cst);
+}
+
+bool is_requested() {
+    return requested() != std::atomic_ref(state.segment.header().audits_done).load(std::memory_order_relaxed);
+}
+
 class Sweep {
   public:
     Sweep(CounterShard &shard, std::uint64_t most_ns) : shard_(shard), deadline_ns_(os::monotonic_ns() + most_ns) {}
@@ -164,12 +172,14 @@ class Sweep {
 Result run(CounterShard &shard, std::uint64_t most_ns) {
     if (running.exchange(true)) return {};
     const Undisturbed undisturbed;
+    const std::uint32_t asked = requested();
     Result result = Sweep(shard, most_ns).run();
     result.ran = true;
     shard.headers_audited += result.headers;
     ++shard.audits;
     std::atomic_ref(state.segment.header().audit_corrupt).fetch_add(result.corrupt);
     last_ms = os::coarse_milliseconds();
+    std::atomic_ref(state.segment.header().audits_done).store(asked, std::memory_order_release);
     running = false;
     return result;
 }
@@ -177,18 +187,16 @@ Result run(CounterShard &shard, std::uint64_t most_ns) {
 void restart_after_fork() { running = false; }
 
 void run_if_due(CounterShard &shard) {
-    segment::Header &header = state.segment.header();
-    const std::uint32_t asked = std::atomic_ref(header.control.audit_request).load(std::memory_order_relaxed);
-    const std::uint32_t done = std::atomic_ref(header.audits_done).load(std::memory_order_relaxed);
     const std::uint32_t interval = state.audit_interval_s.load(std::memory_order_relaxed);
-    if (asked == done) [[likely]] {
-        if (interval == 0) return;
+    if (interval != 0 && !is_requested()) {
         const std::uint64_t now = os::coarse_milliseconds();
         std::uint64_t last = last_ms.load(std::memory_order_relaxed);
-        if (now < last + std::uint64_t{interval} * 1000) return;
-        if (!last_ms.compare_exchange_strong(last, now)) return;
+        if (now >= last + std::uint64_t{interval} * 1000 && last_ms.compare_exchange_strong(last, now))
+            run(shard, kMostNs);
     }
-    if (run(shard, kMostNs).ran) std::atomic_ref(header.audits_done).store(asked, std::memory_order_release);
+    // Whoever asks while an audit is going on may find nobody awake but the thread that makes it.
+    while (is_requested() && run(shard, kMostNs).ran) {
+    }
 }
 
 }  // namespace hakmem::audit

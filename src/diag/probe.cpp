@@ -166,7 +166,9 @@ bool DiagProbe::guard_page_hit(std::uintptr_t address, std::uintptr_t pc, bool w
 
 audit::Result DiagProbe::audit_now() {
     if (!state.segment || this_threads_ == nullptr || this_threads_->shard == nullptr) return {};
-    return audit::run(*this_threads_->shard, audit::kMostNs);
+    const audit::Result result = audit::run(*this_threads_->shard, audit::kMostNs);
+    audit::run_if_due(*this_threads_->shard);
+    return result;
 }
 
 void DiagProbe::watchpoint_hit(std::uintptr_t address, std::uintptr_t pc, std::uintptr_t behind) {

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -398,6 +400,43 @@ TEST_F(ProbeTest, AForkedChildCanAudit) {
         for (int i = 0; i < 10; ++i) EXPECT_EQ(status_of_child([] { return DiagProbe::audit_now().ran ? 0 : 1; }), 0);
         stop = true;
         auditor.join();
+    });
+}
+
+// What an audit found hurt may be out of bounds by the time that it is told.
+TEST_F(ProbeTest, AnAuditReportsABlockThatIsFreedMeanwhile) {
+    run_alone("level=guard:guard_sample=1", [] {
+        Diagnosed::deallocate(Diagnosed::allocate(1));
+        void *block = Diagnosed::allocate_aligned(64, 100);
+        Span *span = page_map.span_of(address_of(block));
+        ASSERT_EQ(span->kind, SpanKind::guarded);
+        const Watched watched = watched_large(span);
+        Diagnosed::deallocate(block);
+        CounterShard &shard = *Diagnosed::thread_state().shard;
+        Watcher::report_header16(shard, watched, true);
+        EXPECT_EQ(shard.incidents[static_cast<unsigned>(Kind::large_header_corrupt)], 1u);
+        EXPECT_EQ(shard.incidents[static_cast<unsigned>(Kind::guard_page_access)], 0u);
+    });
+}
+
+// Who asks while one is going on finds all threads but that one asleep: it looks once more when it is done.
+TEST_F(ProbeTest, AnAuditThatIsAskedForDuringAnotherIsMade) {
+    run_alone("", [] {
+        // Each costs some milliseconds, until it is clear that nobody is about to change it.
+        for (int i = 0; i < 30; ++i) header_byte::store(Diagnosed::allocate(400), 0x11);
+        std::atomic<bool> begun{false};
+        std::thread auditor([&] {
+            Diagnosed::deallocate(Diagnosed::allocate(1));
+            begun = true;
+            EXPECT_EQ(DiagProbe::audit_now().corrupt, 30u);
+        });
+        while (!begun) std::this_thread::yield();
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        Header &header = state.segment.header();
+        std::atomic_ref(header.control.audit_request).store(1);
+        DiagProbe::nudged();
+        auditor.join();
+        EXPECT_EQ(header.audits_done, 1u);
     });
 }
 
