@@ -15,8 +15,9 @@ void ProductionProbe::bad_free(ThreadState &, const Finding &) { test::require(f
 
 }  // namespace hakmem
 
-// ThreadSanitizer gives a thread up in the last round of destructors of its keys, in which the allocator's own does its
-// work, and the unwinder's may come. So those of keys that were made after its own run here, before the thread ends.
+// ThreadSanitizer gives a thread up in the last round of destructors of its keys, in which the unwinder's may come, and
+// the allocator's own where a thread was late to use it. So those of keys that were made after its own run here, before
+// the thread ends.
 namespace {
 
 struct Key {
