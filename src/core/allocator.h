@@ -1163,6 +1163,8 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
         } else {
             // A bad pointer: reported like a bad free. A block with a hurt header keeps its contents and goes on.
             Cache &cache = cache_;
+            // Where it has been started further up, it is not to end before that is done.
+            AfterEnd after{cache, cache.ended && cache.heap == nullptr};
             if (cache.heap == nullptr && !start_thread(cache)) return out_of_memory();
             if (!report_and_repair(block)) return out_of_memory();
             usable = usable_bytes(block);

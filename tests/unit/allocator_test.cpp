@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <climits>
 #include <thread>
 #include <vector>
 
@@ -27,6 +28,8 @@ void ProductionProbe::library_ended() {}
 namespace {
 
 using Plain = Allocator<ProductionProbe>;
+
+constinit pthread_key_t late_key = 0;
 
 std::uintptr_t line_of(const void *block) { return address_of(block) / 64; }
 
@@ -93,34 +96,57 @@ TEST(Allocator, ALargeBlockIsFreedOnce) {
     expected = Kind::foreign_pointer;
 }
 
-// A thread whose only use of the allocator is another key's destructor, which comes after ours.
-TEST(Allocator, AThreadThatOnlyFreesAtItsEndLeavesItsHeap) {
-    const auto heaps_made = [] {
-        unsigned made = 0;
-        heaps.for_each([&](Heap &) { ++made; });
-        return made;
-    };
+unsigned heaps_made() {
+    unsigned made = 0;
+    heaps.for_each([&](Heap &) { ++made; });
+    return made;
+}
+
+// As many threads, one after the other, as make it plain whether they leave their heaps: each has a block as the value
+// of a key made after the allocator's, whose destructor is called for it.
+void end_threads(void (*destructor)(void *), void *(*run)(void *)) {
     Plain::deallocate(Plain::allocate(1));
     pthread_key_t key;
-    ASSERT_EQ(pthread_key_create(&key, [](void *block) { Plain::deallocate(block); }), 0);
+    ASSERT_EQ(pthread_key_create(&key, destructor), 0);
+    late_key = key;
     const unsigned before = heaps_made();
     for (int i = 0; i < 20; ++i) {
-        void *block = Plain::allocate(100);
         pthread_t thread;
-        struct Both {
-            pthread_key_t key;
-            void *block;
-        } both{key, block};
-        const auto run = [](void *argument) -> void * {
-            const Both &both = *static_cast<Both *>(argument);
-            pthread_setspecific(both.key, both.block);
-            return nullptr;
-        };
-        ASSERT_EQ(pthread_create(&thread, nullptr, run, &both), 0);
+        ASSERT_EQ(pthread_create(&thread, nullptr, run, Plain::allocate(100)), 0);
         pthread_join(thread, nullptr);
     }
     EXPECT_LE(heaps_made(), before + 1);
     pthread_key_delete(key);
+}
+
+// Its only use of the allocator is that destructor.
+TEST(Allocator, AThreadThatOnlyFreesAtItsEndLeavesItsHeap) {
+    end_threads([](void *block) { Plain::deallocate(block); },
+                [](void *block) -> void * {
+                    pthread_setspecific(late_key, block);
+                    return nullptr;
+                });
+}
+
+// It hands a bad pointer to realloc after the allocator's own turn.
+TEST(Allocator, AThreadThatIsWrongAfterItsEndLeavesItsHeap) {
+    expected = Kind::interior_pointer;
+    end_threads(
+        [](void *block) {
+            static thread_local int round = 0;
+            if (++round < PTHREAD_DESTRUCTOR_ITERATIONS) {
+                pthread_setspecific(late_key, block);
+                return;
+            }
+            // The last that it does: to free the block would end it once more.
+            EXPECT_EQ(Plain::reallocate(static_cast<char *>(block) + 16, 200), nullptr);
+        },
+        [](void *block) -> void * {
+            Plain::deallocate(Plain::allocate(40));
+            pthread_setspecific(late_key, block);
+            return nullptr;
+        });
+    expected = Kind::foreign_pointer;
 }
 
 }  // namespace
