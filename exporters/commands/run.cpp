@@ -238,11 +238,10 @@ void add_run(CommandLine &line) {
         add_subcommand(line.app, "run", "Runs a command with the diagnostic allocator and an exporter beside it");
     command->footer("The command and its arguments stand behind --: hakmem run [OPTION…] -- COMMAND [ARG…]");
     const auto arguments = std::make_shared<Arguments>();
-    CLI::Option *level =
-        command->add_option("--level", arguments->level, "How much is checked: count, verify, trace, guard")
-            ->type_name("LEVEL")
-            ->check(CLI::IsMember(
-                std::vector<std::string>(std::begin(segment::kLevelNames), std::end(segment::kLevelNames))));
+    command->add_option("--level", arguments->level, "How much is checked: count, verify, trace, guard")
+        ->type_name("LEVEL")
+        ->check(
+            CLI::IsMember(std::vector<std::string>(std::begin(segment::kLevelNames), std::end(segment::kLevelNames))));
     command->add_option("--listen", arguments->listen, "Where to serve; port 0 takes a free one")
         ->type_name("HOST:PORT")
         ->capture_default_str();
@@ -264,7 +263,7 @@ void add_run(CommandLine &line) {
         command->add_flag("--fail-on-incident", arguments->fail_on_incident,
                           "End with 86 if the command ended with 0 but an incident was seen");
     // Without incidents it would say that all is well, whatever is wrong.
-    production->excludes(level)->excludes(fail_on_incident);
+    production->excludes(fail_on_incident);
     command->add_option("--children", arguments->children, "Whether processes that COMMAND starts are watched too")
         ->type_name("all|none")
         ->check(CLI::IsMember(std::vector<std::string>{"all", "none"}))
