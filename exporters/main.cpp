@@ -11,6 +11,7 @@
 
 #include "commands/command.h"
 #include "commands/launch.h"
+#include "text/text.h"
 
 namespace hakmem {
 namespace {
@@ -40,8 +41,35 @@ int end_of_options(int argc, char **argv) {
     return argc;
 }
 
+// What is wrong with the command line, and whose --help tells more. The parser looks for what is missing before it
+// looks at what it did not expect; the user wants to hear of the word that was mistyped.
+std::string wrong_usage(const CLI::App *app, const CLI::Error &error) {
+    std::string command = "hakmem";
+    const CLI::App *last = app;
+    while (!last->get_subcommands().empty()) {
+        last = last->get_subcommands().front();
+        command += " " + last->get_name();
+    }
+    const std::vector<std::string> unexpected = app->remaining(true);
+    std::string text = error.what();
+    if (!unexpected.empty()) {
+        const std::string first = text::clean(unexpected.front());
+        if (first.starts_with("-")) {
+            text = "unknown option " + first;
+        } else if (!last->get_subcommands({}).empty()) {
+            text = "unknown command " + first + "; valid:";
+            for (const CLI::App *each : last->get_subcommands({})) text += " " + each->get_name();
+        } else {
+            text = "unexpected argument " + first;
+            if (last->get_name() == "run") text += "; COMMAND and its arguments stand behind --";
+        }
+    }
+    return "hakmem: " + text + "\nRun " + command + " --help for more information.\n";
+}
+
 int run(int argc, char **argv) {
     CLI::App app(kSummary, "hakmem");
+    app.failure_message(wrong_usage);
     CommandLine line{app, {}, {}};
     const int end = end_of_options(argc, argv);
     if (end < argc) line.command.assign(argv + end + 1, argv + argc);
@@ -69,5 +97,6 @@ int main(int argc, char **argv) {
     // Nothing is torn down: threads that serve slow clients may still run.
     std::cout.flush();
     const bool written = std::fflush(stdout) == 0 && std::cout.good();
+    if (!written) std::cerr << "hakmem: the output could not be written to stdout" << std::endl;
     std::_Exit(written || status != 0 ? status : hakmem::kExitFailure);
 }

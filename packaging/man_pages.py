@@ -29,7 +29,7 @@ ENVIRONMENT = [
     ("HAKMEM_OPTIONS", "Options of the diagnostic library, see hakmem-options(7)."),
     ("HAKMEM_RUNTIME_DIR", "Where segment files are made and looked for, unless an option names another folder."),
     ("HAKMEM_PROCESS", "The value of the label `process` of a watched program, instead of its executable's name."),
-    ("HAKMEM_CHILDREN", "`none`: the library leaves itself out of the environment of processes that the program starts."),
+    ("HAKMEM_CHILDREN", "`none`: processes that the program starts are not watched, whether by fork or by exec."),
     ("HAKMEM_LIBDIR", "Where `hakmem run` looks for the libraries, instead of beside the command."),
     ("XDG_STATE_HOME", "The incident store is hakmem/incidents.db in it; in ~/.local/state where it is not set."),
     ("DEBUGINFOD_URLS", "Servers that are asked for missing debug files."),

@@ -32,6 +32,36 @@ class Command(harness.HakmemTest):
         self.assert_wrong_use("run", "--level", "no-such-level", "--", "/bin/true")
         self.assert_wrong_use("run", "--listen", "not an address", "--", "/bin/true")
 
+    def test_wrong_use_names_what_is_wrong(self):
+        """The word that was not expected, by hakmem's name, and the --help that tells more."""
+        for arguments, said in ((["no-such-command"], "unknown command no-such-command; valid: run "),
+                                (["incidents", "lst"], "unknown command lst; valid: list show"),
+                                (["set", "--no-such-option"], "unknown option --no-such-option"),
+                                (["incidents", "--no-such-option"], "unknown option --no-such-option"),
+                                (["run", "ls", "-l"], "unexpected argument ls; COMMAND and its arguments stand behind --"),
+                                (["ps", "extra"], "unexpected argument extra"),
+                                (["audit"], "PID is required"),
+                                (["set", "-1", "level=guard"], "-1"),
+                                (["set", "1", "levle=guard"], "unknown option 'levle'; valid: level, on_error, "),
+                                (["set", "1", "stack_depth=3"], "cannot be changed while a process runs: stack_depth")):
+            result = self.hakmem(*arguments)
+            self.assertEqual((result.status, result.out), (2, ""), result)
+            self.assertTrue(result.err.startswith("hakmem: "), result)
+            self.assertIn(said, result.err)
+        self.assertIn("\nRun hakmem incidents list --help ", self.hakmem("incidents", "list", "--limit", "0").err)
+
+    def test_production_sees_no_incidents(self):
+        result = self.hakmem("run", "--production", "--fail-on-incident", "--", "/bin/true")
+        self.assertEqual(result.status, 2, result)
+        self.assertIn("--fail-on-incident", result.err)
+
+    def test_full_stdout(self):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            result = subprocess.run([harness.COMMAND, "options", "--json"], stdout=full, stderr=subprocess.PIPE,
+                                    text=True, timeout=60, check=False)
+        self.assertEqual((result.returncode, result.stderr),
+                         (125, "hakmem: the output could not be written to stdout\n"))
+
     def test_run_without_a_command(self):
         self.assert_wrong_use("run")
         self.assert_wrong_use("run", "--")

@@ -298,6 +298,17 @@ class Fork(harness.HakmemTest):
             self.assertTrue(any("allocate_in_parent" in name for name in functions), functions)
             self.assertEqual(harness.own_frame(stacks["previous_free"])["function"], "main")
 
+    def test_children_that_are_not_watched(self):
+        """Neither what the command forks nor what it starts from a file; and it is told to nobody that they are not."""
+        forks = [harness.BUILD / "tests" / "programs" / "fork_and_free_twice"]
+        starts = ["/bin/sh", "-c", f"{harness.BUILD}/tests/bugs/wild stack_array 100 & wait"]
+        for command in (forks, starts):
+            for children, incidents in (("all", 1), ("none", 0)):
+                result = self.hakmem_run(command, "--children", children)
+                self.assertEqual(len(self.incidents(result.store)), incidents, result)
+                said = [line for line in result.err.splitlines() if "hakmem: " in line and "serving" not in line]
+                self.assertEqual(len(said), incidents, result)
+
 
 if __name__ == "__main__":
     harness.main()

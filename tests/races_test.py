@@ -11,6 +11,7 @@ import unittest
 import harness
 
 PROGRAM = harness.BUILD / "tests" / "races" / "api_races"
+SUPPRESSIONS = harness.SOURCE / "tests" / "races" / "suppressions.txt"
 SECONDS = max(2.0, float(os.environ.get("HAKMEM_FUZZ_SECONDS", "0")))
 
 
@@ -18,7 +19,7 @@ class Races(harness.HakmemTest):
     def run_program(self, policy):
         folder = self.new_directory()
         return self.preload([PROGRAM, policy, SECONDS, folder], library=None, timeout=SECONDS + harness.TIMEOUT,
-                            environment={"TSAN_OPTIONS": "history_size=7:halt_on_error=0"})
+                            environment={"TSAN_OPTIONS": f"history_size=7:halt_on_error=0:suppressions={SUPPRESSIONS}"})
 
     def test_policies(self):
         for policy in ["production", *harness.LEVELS, "levels"]:

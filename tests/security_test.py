@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import select
 import shutil
 import socket
@@ -83,6 +84,22 @@ class WebServer(harness.HakmemTest):
             self.assertLess(resident_bytes(exporter.process.pid) - before, 100 << 20)
         exporter.metrics()
         self.assertIsNone(exporter.process.poll())
+
+    def test_no_room_for_a_thread(self):
+        """Clients are served one by one then, with a word in the log."""
+        exporter = self.serve()
+        exporter.metrics()
+        with open(f"/proc/{exporter.process.pid}/status") as status:
+            mapped = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmSize:"))
+        # Less than a thread's stack.
+        resource.prlimit(exporter.process.pid, resource.RLIMIT_AS, (mapped + (6 << 20), resource.RLIM_INFINITY))
+        with contextlib.ExitStack() as stack:
+            for _ in range(20):  # stacks of threads that have ended are used first
+                self.connect(stack)
+        self.assertIn("hakmem_build_info{", exporter.get("/metrics"))
+        self.assertIsNone(exporter.process.poll())
+        exporter.stop()
+        self.assertIn("no thread for a client", exporter.log())
 
     def test_dripping_clients_have_all_places(self):
         """More clients than there are places, each of which always sends one more byte: others come through all the same."""

@@ -82,7 +82,7 @@ int audit(const Arguments &arguments) {
 void add_audit(CommandLine &line) {
     CLI::App *command = add_subcommand(line.app, "audit", "Checks every block header of a process now");
     const auto arguments = std::make_shared<Arguments>();
-    command->add_option("PID", arguments->pid, "The process")->required();
+    add_pid(*command, arguments->pid);
     command->add_option("--timeout", arguments->timeout_s, "Seconds to wait for its answer")->capture_default_str();
     command->add_option("--runtime-dir", arguments->runtime_dir, "Where the segments are")->type_name("DIR");
     command->add_flag("--json", arguments->json, "Print JSON");

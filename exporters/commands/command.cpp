@@ -38,6 +38,11 @@ CLI::App *add_subcommand(CLI::App &app, const char *name, const char *summary) {
     return command;
 }
 
+void add_pid(CLI::App &command, std::uint64_t &pid) {
+    constexpr std::int64_t kMost = 1 << 22;  // the kernel's PID_MAX_LIMIT
+    command.add_option("PID", pid, "The process")->required()->check(CLI::Range(std::int64_t{1}, kMost));
+}
+
 std::string store_file(const std::string &given) {
     if (given.find("://") != std::string::npos)
         throw UsageError("--store takes a file, and hakmem exporter also postgresql://…");

@@ -61,6 +61,8 @@ void add_hunt(CommandLine &line);
 
 // A subcommand with the options that each has.
 CLI::App *add_subcommand(CLI::App &app, const char *name, const char *summary);
+// Its argument PID.
+void add_pid(CLI::App &command, std::uint64_t &pid);
 
 // The runtime dir by INTERFACE's order: the option, HAKMEM_OPTIONS' runtime_dir, HAKMEM_RUNTIME_DIR, the defaults. Only
 // chosen, not made.

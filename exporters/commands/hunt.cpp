@@ -106,7 +106,7 @@ int hunt(const Arguments &arguments) {
 void add_hunt(CommandLine &line) {
     CLI::App *command = add_subcommand(line.app, "hunt", "Arms the hunt for the writer behind an incident");
     const auto arguments = std::make_shared<Arguments>();
-    command->add_option("PID", arguments->pid, "The process")->required();
+    add_pid(*command, arguments->pid);
     command->add_option("FINGERPRINT", arguments->fingerprint, "The incident's fingerprint")->required();
     command->add_option("--runtime-dir", arguments->runtime_dir, "Where the segments are")->type_name("DIR");
     command->add_option("--store", arguments->store, "Where incidents of earlier runs are")

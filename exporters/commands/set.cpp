@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <iostream>
 #include <thread>
@@ -30,6 +31,9 @@ void parse(const std::string &pair, segment::ControlChange &change) {
     Options options;
     std::string problem;
     const auto keep = [](void *to, const char *line) { *static_cast<std::string *>(to) = line; };
+    const std::span<const Option> table = option_table();
+    if (std::none_of(table.begin(), table.end(), [&](const Option &option) { return key == option.key; }))
+        throw UsageError("unknown option '" + text::clean(key) + "'; valid: " + kKeys);
     if (key != "level" && key != "on_error" && key != "sample_bytes" && key != "audit_interval")
         throw UsageError("cannot be changed while a process runs: " + key + "; valid: " + kKeys);
     if (!parse_option(key.c_str(), value.c_str(), options, keep, &problem)) throw UsageError(problem);
@@ -63,7 +67,7 @@ int change_process(const Arguments &arguments) {
 void add_set(CommandLine &line) {
     CLI::App *command = add_subcommand(line.app, "set", "Changes options of a running process");
     const auto arguments = std::make_shared<Arguments>();
-    command->add_option("PID", arguments->pid, "The process")->required();
+    add_pid(*command, arguments->pid);
     command->add_option("KEY=VALUE", arguments->pairs, std::string("What to change; keys: ") + kKeys)
         ->required()
         ->take_all();

@@ -38,9 +38,12 @@ std::optional<std::uint64_t> first_bad_byte(const segment::Incident &raw) {
     switch (raw.kind) {
         case Kind::header_overwritten:
         case Kind::header_write_caught:
-        case Kind::large_header_corrupt:
             if (!raw.header_known) return std::nullopt;
             return raw.block - 1;
+        case Kind::large_header_corrupt:
+            // Which of the other 15 bytes was written can't be told: the right ones are not known.
+            if (!raw.header_known || raw.header_found == raw.header_expected) return std::nullopt;
+            return raw.address - 1;
         case Kind::redzone_overwritten:
             return by_offset(raw.offset < 0 ? raw.block : raw.block + raw.asked_bytes);
         case Kind::use_after_free_write:

@@ -17,7 +17,7 @@ const Frame &best_frame(const Stack &stack) {
 }  // namespace
 
 std::string site(const Stack &stack) {
-    if (stack.empty()) return "(no stack)";
+    if (stack.empty()) return kNoSite;
     const Frame &best = best_frame(stack);
     if (best.function.empty()) return text::clean(text::base_name(best.module)) + "+" + text::hex(best.offset);
     std::string text = text::clean(best.function);

@@ -7,6 +7,9 @@
 
 namespace hakmem {
 
+// What `site` calls the place of an incident that no call of the program led to.
+inline constexpr const char *kNoSite = "(no stack)";
+
 // Function, else module+offset, of the first frame above the allocator and the runtime: where to look first.
 std::string site(const Stack &stack);
 

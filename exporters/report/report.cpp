@@ -91,7 +91,10 @@ class Report {
                                  : std::to_string(in_.offset) + " bytes past the asked size"));
         if (in_.header_known) {
             std::string text = "header found " + text::hex_byte(in_.header_found);
-            if (in_.header_expected != 0) text += ", expected " + text::hex_byte(in_.header_expected);
+            if (in_.kind == segment::Kind::large_header_corrupt && in_.header_found == in_.header_expected)
+                text += ", as expected: what changed lies in the 15 bytes before it";
+            else if (in_.header_expected != 0)
+                text += ", expected " + text::hex_byte(in_.header_expected);
             line("  " + text);
         }
         if (!in_.reading.empty()) line("  written: " + text::clean(in_.reading));
@@ -144,6 +147,11 @@ class Report {
         static constexpr const char *kStates[] = {"state unknown", "in use", "free", "never used"};
         static_assert(std::size(kStates) == std::size(segment::kSlotStateNames));
         line("");
+        // Bytes of its own were overwritten: by its own user, most likely.
+        if (in_.suspect->address == in_.block) {
+            line(styled(kBold, "Suspect:") + " the block itself: whoever writes past its end hits these bytes first.");
+            return;
+        }
         line(styled(kBold, "Suspect:") + " the " + block_text(in_.suspect->slot_bytes, in_.suspect_large) + " at " +
              text::hex(in_.suspect->address) + ", " + kStates[static_cast<std::size_t>(in_.suspect->state)] +
              ": it lies in front, and whoever writes past its end hits this header first.");

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "incident/site.h"
 #include "text/text.h"
 
 namespace hakmem {
@@ -28,6 +29,9 @@ Json to_json(const std::vector<IncidentBuild> &builds) {
     return list;
 }
 
+// null: no call of the program led to it, an audit or the allocator in passing noticed it.
+Json site_or_null(const std::string &site) { return site == kNoSite ? Json() : Json(text::clean(site)); }
+
 }  // namespace
 
 Json to_json(const IncidentGroups &groups) {
@@ -36,7 +40,7 @@ Json to_json(const IncidentGroups &groups) {
         Json out;
         out["fingerprint"] = group.fingerprint;
         out["kind"] = group.kind;
-        out["site"] = text::clean(group.site);
+        out["site"] = site_or_null(group.site);
         if (!group.caller.empty()) out["caller"] = text::clean(group.caller);
         if (!group.other_site.empty()) out["other_site"] = text::clean(group.other_site);
         out["processes"] = group.processes;
@@ -72,7 +76,7 @@ Json to_json(const IncidentSummary &summary) {
     out["pid"] = summary.pid;
     out["thread"] = text::clean(summary.thread);
     out["level"] = summary.level;
-    out["site"] = text::clean(summary.site);
+    out["site"] = site_or_null(summary.site);
     if (!summary.other_site.empty()) out["other_site"] = text::clean(summary.other_site);
     out["fingerprint"] = summary.fingerprint;
     out["count"] = summary.count;

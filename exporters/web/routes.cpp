@@ -33,7 +33,7 @@ constexpr std::string_view kApiPrefix = "/api/v1/";
 constexpr std::chrono::milliseconds kCatchUp{2'000};
 constexpr std::uint64_t kMaxUnixMs = 253'402'300'799'000;  // the end of the year 9999
 constexpr std::uint64_t kMaxSeconds = 86'400;
-constexpr std::uint64_t kMaxPid = 1ULL << 32;
+constexpr std::uint64_t kMaxPid = 1 << 22;   // the kernel's PID_MAX_LIMIT
 constexpr std::uint64_t kSourceContext = 5;  // lines before and behind
 constexpr std::uint64_t kMaxFrameNumber = 10'000;
 
@@ -112,8 +112,11 @@ Routes::Routes(Collector &collector, Ingest &ingest, IncidentReader &incidents, 
       fleet_(fleet) {}
 
 WebResponse Routes::answer(const WebRequest &request) {
-    if (request.method != "GET" && request.method != "HEAD")
-        return json_error(405, "method not allowed: this server only answers GET and HEAD");
+    if (request.method != "GET" && request.method != "HEAD") {
+        WebResponse refused = json_error(405, "method not allowed: this server only answers GET and HEAD");
+        refused.headers.emplace_back("Allow", "GET, HEAD");
+        return refused;
+    }
     try {
         const std::string &path = request.path;
         if (path == "/metrics") return metrics();

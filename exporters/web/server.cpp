@@ -8,6 +8,8 @@
 #include <cstring>
 #include <functional>
 #include <stdexcept>
+#include <system_error>
+#include <thread>
 #include <type_traits>
 
 #include "log/log.h"
@@ -32,10 +34,16 @@ class ConnectionThreads : public httplib::TaskQueue {
     explicit ConnectionThreads(std::shared_ptr<Connections> connections) : connections_(std::move(connections)) {}
     void enqueue(std::function<void()> task) override {
         connections_->enter();
-        std::thread([connections = connections_, task = std::move(task)] {
+        const auto serve = [connections = connections_, task = std::move(task)] {
             task();
             connections->leave();
-        }).detach();
+        };
+        try {
+            std::thread(serve).detach();
+        } catch (const std::system_error &error) {
+            log::warn("no thread for a client, who is served alone: " + error.code().message());
+            serve();
+        }
     }
     void shutdown() override { connections_->wait_until_none(kShutdownWait); }
 

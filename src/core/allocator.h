@@ -894,6 +894,8 @@ BlockFacts Allocator<P>::inspect(void *block) {
             const BlockHeader header = BlockHeader::load(block);
             facts.header16_valid = header.valid_for(block);
             if (facts.header16_valid && header.marker == BlockHeader::kFreedAligned) facts.state = SlotState::free_slot;
+            facts.header16_hurt = !facts.header16_valid && header.is_left_of_aligned(block);
+            if (facts.header16_valid || facts.header16_hurt) facts.header_expected = BlockHeader::kAligned;
         }
         if (index > 0) {
             facts.left_block = span->slot(index - 1);

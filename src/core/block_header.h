@@ -59,6 +59,12 @@ struct BlockHeader {
                zero[2] == 0;
     }
 
+    // What is left of an aligned block's header that isn't valid: its marker, or all that the checksum speaks of. The
+    // latter is so after a write right before the block, from 1 byte to 4.
+    bool is_left_of_aligned(const void *block) const {
+        return marker == kAligned || checksum == checksum_of(address_of(block), value, kAligned);
+    }
+
     static void mark_freed(void *block) {
         const BlockHeader header = load(block);
         store(block, header.value, header.marker | kFreedFlag);

@@ -28,8 +28,7 @@ inline Finding classify(const BlockFacts &facts) {
                 finding.outcome = HeaderInvalid::recovered;
             } else if (facts.state == SlotState::free_slot && (facts.at_start || facts.header16_valid)) {
                 finding.kind = Kind::double_free;
-            } else if (!facts.at_start && facts.header_known && facts.header_found == BlockHeader::kAligned &&
-                       !facts.header16_valid) {
+            } else if (facts.header16_hurt) {
                 finding.kind = Kind::large_header_corrupt;
             } else {
                 finding.kind = Kind::interior_pointer;

@@ -31,6 +31,7 @@ struct BlockFacts {
     std::uint8_t header_found = 0;
     std::uint8_t header_expected = 0;  // for a live block here
     bool header16_valid = false;       // a 16-byte header of ours with a right checksum stands before the address
+    bool header16_hurt = false;        // one of an aligned block stands there, and some of it was overwritten
     std::uintptr_t block = 0;          // start of user memory of the slot or run around the address, 0 if none
     std::size_t slot_bytes = 0;        // slot size, or the run's bytes
     std::uint8_t size_class = 0;       // if owner is small

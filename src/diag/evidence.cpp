@@ -12,7 +12,8 @@ Evidence evidence_of(BlockFacts &facts) {
     if (facts.block != 0 && find_watched(facts.block, watched)) {
         const Note note(watched.note);
         if (note.state() == Note::State::live) {
-            if (facts.owner == Owner::small) facts.header_expected = header_byte::watched(facts.size_class);
+            if (facts.owner == Owner::small && !facts.header16_hurt)
+                facts.header_expected = header_byte::watched(facts.size_class);
             evidence.alloc = note.alloc_stack();
             evidence.asked_bytes = watched.room - note.slack();
         } else if (note.state() == Note::State::kept) {

@@ -37,7 +37,9 @@ void print_block(const IncidentRecord &record) {
 void print_suspect(const IncidentRecord &record) {
     if (record.suspect_address == 0) return;
     Line line;
-    line.put("  suspect: the block before it, ").hex(record.suspect_address).put(" of ");
+    line.put(record.suspect_address == record.block ? "  suspect: the block itself, "
+                                                    : "  suspect: the block before it, ");
+    line.hex(record.suspect_address).put(" of ");
     line.decimal(record.suspect_slot_bytes).put(" bytes, ").put(segment::kSlotStateNames[record.suspect_state]);
     print_line(line.c_str());
 }

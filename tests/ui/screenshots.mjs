@@ -10,7 +10,7 @@ const pids = JSON.parse(process.env.HAKMEM_PIDS)
 const traced = pids['redis-server'] ?? pids.order_service_traced
 const browser = await launch()
 const { groups } = await (await fetch(`${url}/api/v1/groups?limit=1000`)).json()
-const incident = (kind, site) => `/incidents/${groups.find((group) => group.kind === kind && group.site.includes(site)).latest}`
+const incident = (kind, site) => `/incidents/${groups.find((group) => group.kind === kind && group.site?.includes(site)).latest}`
 
 // name, path, what must be there, how the browser is
 const shots = [

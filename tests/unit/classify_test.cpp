@@ -38,6 +38,8 @@ BlockFacts of(Owner owner, bool at_start = false, bool next_allocators = false) 
 TEST(Classify, EveryCase) {
     BlockFacts aligned_freed = small_block(false, SlotState::free_slot, BlockHeader::kFreedAligned);
     aligned_freed.header16_valid = true;
+    BlockFacts aligned_hurt = small_block(false, SlotState::in_use, 'x');
+    aligned_hurt.header16_hurt = true;
     const Case cases[] = {
         {"live slot, NUL in its header", small_block(true, SlotState::in_use, 0), Kind::header_overwritten,
          HeaderInvalid::recovered, true},
@@ -52,8 +54,7 @@ TEST(Classify, EveryCase) {
         {"slot never handed out", small_block(true, SlotState::never_used, 0), Kind::interior_pointer,
          HeaderInvalid::rejected, true},
         {"aligned block freed before", aligned_freed, Kind::double_free, HeaderInvalid::rejected, true},
-        {"aligned block with a hurt header", small_block(false, SlotState::in_use, BlockHeader::kAligned),
-         Kind::large_header_corrupt, HeaderInvalid::rejected, true},
+        {"aligned block with a hurt header", aligned_hurt, Kind::large_header_corrupt, HeaderInvalid::rejected, true},
         {"start of a run", of(Owner::large, true), Kind::large_header_corrupt, HeaderInvalid::recovered, true},
         {"inside a run", of(Owner::large), Kind::interior_pointer, HeaderInvalid::rejected, true},
         {"pages that are free", of(Owner::free_pages), Kind::double_free, HeaderInvalid::rejected, true},

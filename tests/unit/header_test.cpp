@@ -63,6 +63,23 @@ TEST(BlockHeader, IsTiedToItsAddressAndKey) {
     EXPECT_FALSE(BlockHeader::load(memory + 16).valid_for(memory + 16));
 }
 
+// A write right before an aligned block, from 1 byte to 4, leaves what the checksum speaks of.
+TEST(BlockHeader, AHurtHeaderOfAnAlignedBlockIsKnownAsOne) {
+    alignas(16) unsigned char memory[32] = {};
+    EXPECT_FALSE(BlockHeader::load(memory + 16).is_left_of_aligned(memory + 16));
+    for (std::size_t written = 1; written <= 4; ++written) {
+        BlockHeader::store(memory + 16, 48, BlockHeader::kAligned);
+        std::memset(memory + 16 - written, 'x', written);
+        EXPECT_FALSE(BlockHeader::load(memory + 16).valid_for(memory + 16));
+        EXPECT_TRUE(BlockHeader::load(memory + 16).is_left_of_aligned(memory + 16)) << written;
+    }
+    std::memset(memory, 'x', 15);
+    memory[15] = BlockHeader::kAligned;
+    EXPECT_TRUE(BlockHeader::load(memory + 16).is_left_of_aligned(memory + 16));
+    BlockHeader::store(memory + 16, 48, BlockHeader::kRun);
+    EXPECT_FALSE(BlockHeader::load(memory + 16).is_left_of_aligned(memory + 16));
+}
+
 TEST(BlockHeader, FreedFormIsValidAndDifferent) {
     alignas(16) unsigned char memory[32];
     BlockHeader::store(memory + 16, 100, BlockHeader::kRun);

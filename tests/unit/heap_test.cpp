@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <set>
 #include <thread>
 #include <vector>
@@ -136,7 +138,7 @@ TEST(Heap, MemoryComesBackThoughItsOwnerSleeps) {
 TEST(Heap, ASpanStaysWhileSomebodySendsItsBlocksHome) {
     constexpr unsigned kLargest = size_classes::kCount - 1;
     constexpr unsigned kThreads = 6;
-    constexpr int kRounds = 400'000;
+    constexpr std::chrono::seconds kTime{3};
     OwnHeap own;
     std::atomic<int> round{0};
     std::atomic<unsigned> given{0};
@@ -145,14 +147,18 @@ TEST(Heap, ASpanStaysWhileSomebodySendsItsBlocksHome) {
     for (unsigned t = 0; t < kThreads; ++t) {
         threads.emplace_back([&, t] {
             OwnHeap other;
-            for (int mine = 1; mine <= kRounds; ++mine) {
-                while (round.load() < mine) std::this_thread::yield();
+            for (int mine = 1;; ++mine) {
+                while (round.load() < mine) {
+                    if (round.load() < 0) return;
+                    std::this_thread::yield();
+                }
                 give(*other.heap, kLargest, {blocks[t]});
                 given.fetch_add(1);
             }
         });
     }
-    for (int next = 1; next <= kRounds; ++next) {
+    const auto end = std::chrono::steady_clock::now() + kTime;
+    for (int next = 1; std::chrono::steady_clock::now() < end; ++next) {
         blocks = take(*own.heap, kLargest, kThreads);
         given = 0;
         round = next;
@@ -161,6 +167,7 @@ TEST(Heap, ASpanStaysWhileSomebodySendsItsBlocksHome) {
             std::this_thread::yield();
         }
     }
+    round = -1;
     for (std::thread &thread : threads) thread.join();
     own.heap->trim();
     EXPECT_EQ(own.heap->first_span(), nullptr);

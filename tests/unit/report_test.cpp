@@ -96,6 +96,26 @@ TEST(Report, HasTheOrderThatUsersKnow) {
               "==4711==END OF INCIDENT\n");
 }
 
+TEST(Report, ABlockWhoseOwnEndWasPassedLiesNotInFrontOfItself) {
+    Incident incident = overwritten();
+    incident.kind = segment::Kind::redzone_overwritten;
+    incident.suspect->address = incident.block;
+    incident.suspect_alloc = incident.alloc;
+    const std::string text = report(incident, false);
+    EXPECT_NE(text.find("\nSuspect: the block itself: whoever writes past its end hits these bytes first.\n\nMemory"),
+              std::string::npos);
+    EXPECT_EQ(text.find("lies in front"), std::string::npos);
+}
+
+TEST(Report, AHeaderWhoseMarkerIsRightWasHurtElsewhere) {
+    Incident incident = overwritten();
+    incident.kind = segment::Kind::large_header_corrupt;
+    incident.header_found = incident.header_expected = 0xE1;
+    EXPECT_NE(report(incident, false)
+                  .find("\n  header found 0xe1, as expected: what changed lies in the 15 bytes before it\n"),
+              std::string::npos);
+}
+
 TEST(Report, SaysWhoFreedBeforeWhoAllocated) {
     Incident incident = overwritten();
     incident.kind = segment::Kind::double_free;

@@ -26,11 +26,8 @@ const otherWords: Record<string, string> = {
     header_write_caught: 'suspect allocated in',
 }
 
-// What the exporter calls the place of an incident that no call of the program led to.
-const noStack = '(no stack)'
-
 export function groupPlace({ site, other_site }: Group): string {
-    if (site === noStack) return ', noticed in passing'
+    if (site === null) return ', noticed in passing'
     return site === other_site ? ` behind a block of ${site}` : ` at ${site}`
 }
 
@@ -89,7 +86,7 @@ function seenInBuilds(group: Group): string {
 
 // Where a group was noticed: nothing is to be said of it where only the suspect's site is known, which is told beside it.
 function Site({ group }: { group: Group }) {
-    if (group.site === noStack) return <span class="caller">noticed in passing, not by a call</span>
+    if (group.site === null) return <span class="caller">noticed in passing, not by a call</span>
     if (group.site === group.other_site) return null
     return (
         <>

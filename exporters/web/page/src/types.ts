@@ -54,7 +54,7 @@ export interface Summary {
     pid: number
     thread: string
     level: string
-    site: string
+    site: string | null // null: noticed in passing, no call of the program led to it
     other_site?: string
     fingerprint: string
     count: number
@@ -75,7 +75,7 @@ export interface Build {
 export interface Group {
     fingerprint: string
     kind: string
-    site: string
+    site: string | null // as a Summary's
     caller?: string
     other_site?: string
     processes: string[]
