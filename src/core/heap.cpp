@@ -258,28 +258,26 @@ void Heap::collect_remote() {
 
 void Heap::abandon_spans() {
     Heap &central = Heaps::central;
-    {
-        LockGuard guard(lock_);
-        collect_remote();
-        LockGuard central_guard(central.lock_);
-        // The next thread does what this one did, and finds the same pages touched.
-        for (unsigned c = 0; c < size_classes::kCount; ++c) {
-            Span *span = reserve_[c];
-            if (span == nullptr) continue;
-            reserve_[c] = nullptr;
-            if (central.reserve_[c] == nullptr)
-                central.reserve_[c] = span;
-            else
-                release(span);
-        }
-        while (Span *span = all_.pop_front()) {
-            if (span->in_partial) partial_[span->size_class].remove(span);
-            span->owner.store(&central, std::memory_order_seq_cst);
-            central.all_.push_front(span);
-            if (span->in_partial) central.partial_[span->size_class].push_front(span);
-        }
+    LockGuard guard(lock_);
+    collect_remote();
+    LockGuard central_guard(central.lock_);
+    // The next thread does what this one did, and finds the same pages touched.
+    for (unsigned c = 0; c < size_classes::kCount; ++c) {
+        Span *span = reserve_[c];
+        if (span == nullptr) continue;
+        reserve_[c] = nullptr;
+        if (central.reserve_[c] == nullptr)
+            central.reserve_[c] = span;
+        else
+            release(span);
     }
-    // Posts that came in before they could see the new owner.
+    while (Span *span = all_.pop_front()) {
+        if (span->in_partial) partial_[span->size_class].remove(span);
+        span->owner.store(&central, std::memory_order_seq_cst);
+        central.all_.push_front(span);
+        if (span->in_partial) central.partial_[span->size_class].push_front(span);
+    }
+    // Posts that came in before they could see the new owner. Under the lock, so that a fork finds none on its way.
     forward_remote();
 }
 

@@ -196,9 +196,9 @@ proctype first_owner() {
         :: owner == FIRST -> owner = CENTRAL
         :: else
         fi;
+        forward(FIRST);
         release_lock(CENTRAL);
-        release_lock(FIRST);
-        forward(FIRST)
+        release_lock(FIRST)
     fi;
     done++
 }
