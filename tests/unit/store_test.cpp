@@ -4,12 +4,8 @@
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
-#include <nlohmann/json.hpp>
-
 #include "incident/json.h"
-#include "incident/site.h"
 #include "segment_builder.h"
-#include "store/json.h"
 
 namespace hakmem {
 namespace {
@@ -141,20 +137,6 @@ TEST_F(StoreTest, UpdatesRaiseTheGroup) {
     const IncidentGroup group = store.groups({}).groups.at(0);
     EXPECT_EQ(group.count, 40U);
     EXPECT_EQ(group.last_ns, 20'000U);
-}
-
-// Nobody has to know the words of a list for it.
-TEST(StoreJson, APlaceThatNoCallLedToIsNull) {
-    IncidentGroups groups;
-    groups.groups.resize(2);
-    groups.groups[0].site = site(Stack{});
-    groups.groups[1].site = "release thing.cpp:1";
-    const nlohmann::ordered_json json = to_json(groups);
-    EXPECT_TRUE(json["groups"][0]["site"].is_null());
-    EXPECT_EQ(json["groups"][1]["site"], "release thing.cpp:1");
-    IncidentSummary summary;
-    summary.site = site(Stack{});
-    EXPECT_TRUE(to_json(summary)["site"].is_null());
 }
 
 // A store as the first version wrote it.
