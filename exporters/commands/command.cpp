@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
+#include <limits>
 
 #include "diag/options.h"
 #include "diag/runtime_dir.h"
@@ -39,7 +40,7 @@ CLI::App *add_subcommand(CLI::App &app, const char *name, const char *summary) {
 }
 
 void add_pid(CLI::App &command, std::uint64_t &pid) {
-    constexpr std::int64_t kMost = 1 << 22;  // the kernel's PID_MAX_LIMIT
+    constexpr std::int64_t kMost = std::numeric_limits<pid_t>::max();
     command.add_option("PID", pid, "The process")->required()->check(CLI::Range(std::int64_t{1}, kMost));
 }
 
