@@ -246,8 +246,7 @@ void add_run(CommandLine &line) {
         ->type_name("HOST:PORT")
         ->capture_default_str();
     command->add_flag("--no-exporter", arguments->no_exporter, "Serve nothing");
-    CLI::Option *production = command->add_flag("--production", arguments->production,
-                                                "Preload the production allocator and do nothing else");
+    command->add_flag("--production", arguments->production, "Preload the production allocator and do nothing else");
     command->add_option("--option", arguments->options, "Goes to HAKMEM_OPTIONS; see hakmem options")
         ->type_name("KEY=VALUE")
         ->expected(1)
@@ -259,11 +258,11 @@ void add_run(CommandLine &line) {
         ->add_option("--runtime-dir", arguments->runtime_dir,
                      "Where the segments go; else a private folder that is removed at the end")
         ->type_name("DIR");
-    CLI::Option *fail_on_incident =
-        command->add_flag("--fail-on-incident", arguments->fail_on_incident,
-                          "End with 86 if the command ended with 0 but an incident was seen");
-    // Without incidents it would say that all is well, whatever is wrong.
-    production->excludes(fail_on_incident);
+    // The production allocator sees none: all would be well, whatever is wrong.
+    command
+        ->add_flag("--fail-on-incident", arguments->fail_on_incident,
+                   "End with 86 if the command ended with 0 but an incident was seen")
+        ->excludes("--production");
     command->add_option("--children", arguments->children, "Whether processes that COMMAND starts are watched too")
         ->type_name("all|none")
         ->check(CLI::IsMember(std::vector<std::string>{"all", "none"}))

@@ -834,7 +834,7 @@ bool Allocator<P>::handle_bad_free(void *block) {
             } else if (facts.owner == Owner::guarded) {
                 deallocate_guarded(page_map.span_of(address_of(block)), {});
             } else if (Span *span = page_map.span_of(address_of(block))) {
-                BlockHeader::store(block, span->end() - address_of(block), BlockHeader::kRun);
+                PageHeap::mark(span, block);
                 deallocate_run(block, span, {});
             }
             return true;
@@ -956,7 +956,7 @@ void *Allocator<P>::allocate_large(std::size_t bytes, std::size_t alignment, Fam
     const std::uintptr_t user = align_up(span->start + BlockHeader::kBytes, alignment);
     if (zeroed != nullptr) *zeroed = span->zeroed;
     void *block = pointer_to(user);
-    BlockHeader::store(block, span->end() - user, BlockHeader::kRun);
+    PageHeap::mark(span, block);
     // Whoever sweeps over the heap expects the header once this says where it is.
     std::atomic_signal_fence(std::memory_order_seq_cst);
     span->user_offset = static_cast<std::uint32_t>(user - span->start);
@@ -1028,7 +1028,7 @@ void *Allocator<P>::align_in_run(Span *span, std::uintptr_t aligned, std::size_t
         if (span->kind == SpanKind::guarded)
             GuardedPages::mark(pointer_to(aligned));
         else
-            BlockHeader::store(pointer_to(aligned), span->end() - aligned, BlockHeader::kRun);
+            PageHeap::mark(span, pointer_to(aligned));
         std::atomic_signal_fence(std::memory_order_seq_cst);
         span->user_offset = static_cast<std::uint32_t>(aligned - span->start);
         if (span->watched) P::narrowed(watched_large(span), bytes);
@@ -1116,7 +1116,7 @@ bool Allocator<P>::report_and_repair(void *block) {
     else if (finding.facts.owner == Owner::guarded)
         GuardedPages::mark(block);
     else
-        BlockHeader::store(block, page_map.span_of(address_of(block))->end() - address_of(block), BlockHeader::kRun);
+        PageHeap::mark(page_map.span_of(address_of(block)), block);
     return true;
 }
 
@@ -1198,7 +1198,7 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
             resized = page_heap.grow_in_place(span, whole);
         }
         if (resized) {
-            BlockHeader::store(block, span->end() - address_of(block), BlockHeader::kRun);
+            PageHeap::mark(span, block);
             if (span->bytes != before) {
                 P::large_freed(cache_.probe, before);
                 P::large_allocated(cache_.probe, span->bytes);
@@ -1245,8 +1245,7 @@ bool Allocator<P>::move_pages(Span *from, Span *to) {
     std::atomic_signal_fence(std::memory_order_seq_cst);
     const bool done = os::move_pages(pointer_to(from->start), pointer_to(to->start), from->bytes);
     if (done) {
-        for (const Span *span : {from, to})
-            BlockHeader::store(pointer_to(span->start + offset), span->bytes - offset, BlockHeader::kRun);
+        for (const Span *span : {from, to}) PageHeap::mark(span, pointer_to(span->start + offset));
     }
     std::atomic_signal_fence(std::memory_order_seq_cst);
     from->user_offset = to->user_offset = offset;
@@ -1269,7 +1268,7 @@ bool Allocator<P>::resize_watched(void *block, Span *span, std::size_t usable, s
                 P::not_resized(watched_large(span), usable);
                 return false;
             }
-            BlockHeader::store(block, span->end() - address_of(block), BlockHeader::kRun);
+            PageHeap::mark(span, block);
             P::large_freed(cache.probe, before);
             P::large_allocated(cache.probe, span->bytes);
         }

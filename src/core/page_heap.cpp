@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "base/bits.h"
-#include "core/block_header.h"
 #include "core/notes.h"
 
 namespace hakmem {

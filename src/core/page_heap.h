@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "base/bitmap.h"
+#include "core/block_header.h"
 #include "core/metadata.h"
 #include "core/page_map.h"
 #include "core/span.h"
@@ -29,6 +30,11 @@ class PageHeap {
     // At least `bytes` (page multiple) for one block. `zeroed` in the span tells whether it needs clearing. What is
     // `growing` is put where most room follows.
     Span *allocate_run(std::size_t bytes, bool growing = false);
+    // The header of a large block, by where it starts in its span.
+    static void mark(const Span *span, void *block) {
+        BlockHeader::store(block, span->end() - address_of(block), BlockHeader::kRun);
+    }
+
     // A large block is being freed: true for the first who says so, and its header says freed from then on. `span` is
     // what the page map had said, and may be another's by now.
     bool claim(Span *span, void *block);

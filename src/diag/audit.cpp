@@ -27,14 +27,6 @@ using segment::CounterShard;
 constinit std::atomic<bool> running{false};
 constinit std::atomic<std::uint64_t> last_ms{0};
 
-std::uint32_t requested() {
-    return std::atomic_ref(state.segment.header().control.audit_request).load(std::memory_order_seq_cst);
-}
-
-bool is_requested() {
-    return requested() != std::atomic_ref(state.segment.header().audits_done).load(std::memory_order_relaxed);
-}
-
 class Sweep {
   public:
     Sweep(CounterShard &shard, std::uint64_t most_ns) : shard_(shard), deadline_ns_(os::monotonic_ns() + most_ns) {}
@@ -128,7 +120,7 @@ class Sweep {
         Evidence evidence = evidence_of(facts);
         evidence.found_later = true;
         if (!still_there(&span, start)) return;
-        BlockHeader::store(pointer_to(facts.address), span.end() - facts.address, BlockHeader::kRun);
+        PageHeap::mark(&span, pointer_to(facts.address));
         ++result_.corrupt;
         record_incident(shard_, finding, evidence);
     }
@@ -172,14 +164,15 @@ class Sweep {
 Result run(CounterShard &shard, std::uint64_t most_ns) {
     if (running.exchange(true)) return {};
     const Undisturbed undisturbed;
-    const std::uint32_t asked = requested();
+    segment::Header &header = state.segment.header();
+    const std::uint32_t asked = requested(header);
     Result result = Sweep(shard, most_ns).run();
     result.ran = true;
     shard.headers_audited += result.headers;
     ++shard.audits;
-    std::atomic_ref(state.segment.header().audit_corrupt).fetch_add(result.corrupt);
+    std::atomic_ref(header.audit_corrupt).fetch_add(result.corrupt);
     last_ms = os::coarse_milliseconds();
-    std::atomic_ref(state.segment.header().audits_done).store(asked, std::memory_order_release);
+    std::atomic_ref(header.audits_done).store(asked, std::memory_order_release);
     running = false;
     return result;
 }

@@ -25,13 +25,20 @@ inline constexpr std::uint64_t kMostNs = 60'000'000'000;
 // One sweep on the calling thread, whose shard it is. Stops after `most_ns` nanoseconds.
 Result run(segment::CounterShard &shard, std::uint64_t most_ns);
 
-// Somebody has asked for an audit, or there is one every so often. There is a segment.
-inline bool may_be_due() {
-    const segment::Header &header = state.segment.header();
-    const auto load = [](const std::uint32_t &word) { return __atomic_load_n(&word, __ATOMIC_RELAXED); };
-    return load(header.control.audit_request) != load(header.audits_done) ||
-           state.audit_interval_s.load(std::memory_order_relaxed) != 0;
+// The number of the last request for an audit.
+inline std::uint32_t requested(segment::Header &header) {
+    return std::atomic_ref(header.control.audit_request).load(std::memory_order_seq_cst);
 }
+
+// Somebody has asked for one that has not been made yet. There is a segment, here and below.
+inline bool is_requested() {
+    segment::Header &header = state.segment.header();
+    return requested(header) != std::atomic_ref(header.audits_done).load(std::memory_order_relaxed);
+}
+
+// The same, or there is one every so often.
+inline bool may_be_due() { return is_requested() || state.audit_interval_s.load(std::memory_order_relaxed) != 0; }
+
 // In a fork's child: another thread's audit was going on in the parent, perhaps.
 void restart_after_fork();
 

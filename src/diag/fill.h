@@ -85,15 +85,22 @@ inline void put_freed(std::uintptr_t begin, std::uintptr_t end) {
     });
 }
 
-inline std::uintptr_t first_changed_freed(std::uintptr_t begin, std::uintptr_t end) {
+// The first byte of freed memory that find(begin, end) gives in a part of it; `end` if it gives the part's end for all.
+template <class Find>
+std::uintptr_t first_changed_freed(std::uintptr_t begin, std::uintptr_t end, Find find) {
     if (begin >= end) return end;
     std::uintptr_t changed = end;
     for_freed_parts(begin, end, [&](std::uintptr_t from, std::uintptr_t to) {
-        const std::uintptr_t found = first_changed(from, to, kFreed);
+        const std::uintptr_t found = find(from, to);
         if (found != to) changed = found;
         return found == to;
     });
     return changed;
+}
+
+inline std::uintptr_t first_changed_freed(std::uintptr_t begin, std::uintptr_t end) {
+    return first_changed_freed(begin, end,
+                               [](std::uintptr_t from, std::uintptr_t to) { return first_changed(from, to, kFreed); });
 }
 
 }  // namespace hakmem::fill

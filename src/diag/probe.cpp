@@ -1,7 +1,6 @@
 #include "diag/probe.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "core/guarded_pages.h"
 #include "core/header_byte.h"
@@ -31,10 +30,8 @@ __attribute__((constructor)) void warm_up() {
     install_fault_handler(DiagProbe::guard_page_hit);
     backtrace::start();
     nudge::install(DiagProbe::nudged);
-    const char *children = process::variable(process::environment(), "HAKMEM_CHILDREN");
-    if (children != nullptr && std::strcmp(children, "none") == 0) {
-        process::remove_from_preload(process::environment(), kLibraryName);
-    }
+    char **environment = process::environment();
+    if (!process::watches_children(environment)) process::remove_from_preload(environment, kLibraryName);
 }
 
 // How long the last look at what nobody has freed may take. Where little may be paid, a fiftieth of the run: an audit

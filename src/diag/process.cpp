@@ -38,6 +38,11 @@ const char *variable(char *const *environment, const char *name) {
     return nullptr;
 }
 
+bool watches_children(char *const *environment) {
+    const char *children = variable(environment, "HAKMEM_CHILDREN");
+    return children == nullptr || std::strcmp(children, "none") != 0;
+}
+
 bool is_secure() { return getauxval(AT_SECURE) != 0; }
 
 std::uint64_t start_ticks_of_stat(const char *stat, std::size_t length) {

@@ -14,6 +14,9 @@ char **environment();
 // The value of NAME in `environment`, or null.
 const char *variable(char *const *environment, const char *name);
 
+// Whether programs that this one starts, and its forks, are to be watched.
+bool watches_children(char *const *environment);
+
 // True for a program that runs with more rights than its caller: no environment, no files.
 bool is_secure();
 

@@ -122,8 +122,7 @@ void start_state(const SlotBytes &slot_bytes) {
     const std::uint64_t ticks = process::start_ticks();
     make_segment(directory, ticks);
     // A fork's child is not to be found then; what is started by exec has no library (probe.cpp).
-    const char *children = process::variable(environment, "HAKMEM_CHILDREN");
-    if (children != nullptr && std::strcmp(children, "none") == 0) copy_text(state.runtime_dir, "");
+    if (!process::watches_children(environment)) copy_text(state.runtime_dir, "");
     if (!state.segment) return;
 
     Header &header = state.segment.header();

@@ -98,41 +98,38 @@ bool stays_readable(const Watched &watched) {
     return !watched.large || (!watched.guard_pages && page_map.find(watched.block).is_region());
 }
 
-// The first byte of [begin, end) that isn't `byte` any more, 0 if all are; what can't be read is not changed.
-std::uintptr_t first_changed(const Watched &watched, std::uintptr_t begin, std::uintptr_t end, std::uint8_t byte,
-                             bool owned) {
-    if (owned || stays_readable(watched)) {
-        const std::uintptr_t changed = fill::first_changed(begin, end, byte);
-        return changed != end ? changed : 0;
-    }
+// What can't be read is not changed.
+[[gnu::noinline]] std::uintptr_t first_changed_of_copy(std::uintptr_t begin, std::uintptr_t end, std::uint8_t byte) {
     std::uint8_t copy[512];
     for (std::size_t bytes; begin < end; begin += bytes) {
         bytes = std::min(sizeof copy, end - begin);
-        if (!os::safe_read(begin, copy, bytes)) return 0;
+        if (!os::safe_read(begin, copy, bytes)) return end;
         const auto from = reinterpret_cast<std::uintptr_t>(copy);
         const std::uintptr_t changed = fill::first_changed(from, from + bytes, byte);
         if (changed != from + bytes) return begin + (changed - from);
     }
-    return 0;
+    return end;
 }
 
+// The first byte of [begin, end) that isn't `byte` any more, `end` if all are.
+inline std::uintptr_t first_changed(const Watched &watched, std::uintptr_t begin, std::uintptr_t end, std::uint8_t byte,
+                                    bool owned) {
+    return owned || stays_readable(watched) ? fill::first_changed(begin, end, byte)
+                                            : first_changed_of_copy(begin, end, byte);
+}
+
+// Of slack, 0 if none is changed.
 std::uintptr_t changed_fill(const Watched &watched, std::uintptr_t begin, std::uintptr_t end, bool owned) {
-    return first_changed(watched, begin, end, fill::kSlack, owned);
+    const std::uintptr_t changed = first_changed(watched, begin, end, fill::kSlack, owned);
+    return changed != end ? changed : 0;
 }
 
 // The same of freed memory.
 std::uintptr_t changed_freed(const Watched &watched, std::uintptr_t begin, std::uintptr_t end, bool owned) {
-    if (owned || stays_readable(watched)) {
-        const std::uintptr_t changed = fill::first_changed_freed(begin, end);
-        return changed != end ? changed : 0;
-    }
-    std::uintptr_t changed = 0;
-    if (begin >= end) return 0;
-    fill::for_freed_parts(begin, end, [&](std::uintptr_t from, std::uintptr_t to) {
-        changed = first_changed(watched, from, to, fill::kFreed, owned);
-        return changed == 0;
+    const std::uintptr_t changed = fill::first_changed_freed(begin, end, [&](std::uintptr_t from, std::uintptr_t to) {
+        return first_changed(watched, from, to, fill::kFreed, owned);
     });
-    return changed;
+    return changed != end ? changed : 0;
 }
 
 // A block that was moved up inside its slot for alignment has its 16-byte header in front; one that says freed is on
