@@ -147,6 +147,8 @@ class Allocator {
     static void **end_of(const Cache &cache, std::size_t size_class) { return cache.heap->stacks[size_class].end(); }
 
     [[gnu::noinline]] static void *allocate_slow(std::size_t bytes, std::size_t size_class, Family family);
+    [[gnu::noinline]] static void *allocate_slower(std::size_t bytes, std::size_t size_class, Family family);
+    static void *allocate_usual(std::size_t bytes, std::size_t size_class, std::uintptr_t frame, Family family);
     [[gnu::noinline]] static void *allocate_watched(std::size_t bytes, Family family);
     static WatchPlan plan_for(std::size_t bytes);
     static void *allocate_planned(const WatchPlan &plan, std::size_t bytes, Family family);
@@ -162,7 +164,9 @@ class Allocator {
     static void *pop(Cache &cache, std::size_t size_class);
     static bool refill(Cache &cache, std::size_t size_class);
     static void deallocate_small(void *block, std::size_t size_class);
+    static void release_small(void *block, std::size_t size_class);
     static bool deallocate_aligned(void *block);
+    static bool deallocate_usual(void *block, std::size_t size_class, std::uintptr_t frame, Giving giving);
     struct Slot {
         Span *span = nullptr;
         std::uint32_t index = 0;
@@ -177,6 +181,7 @@ class Allocator {
     static void report_misfits(Cache &cache, std::size_t size_class, const Misfits &misfits);
     static bool genuine(void *block, std::size_t size_class) { return genuine_slot(block, size_class).span != nullptr; }
     static Slot genuine_slot(void *block, std::size_t size_class);
+    static Slot genuine_slot_in(const Region &region, void *block, std::size_t size_class);
     static bool slot_of_class(void *block, std::size_t size_class);
     static bool is_live(void *block);
     static bool report_and_repair(void *block);
@@ -315,6 +320,44 @@ void Allocator<P>::apply_mode(Cache &cache) {
 // The stack is empty, or not there yet, or the probe wants to see this allocation.
 template <Probe P>
 void *Allocator<P>::allocate_slow(std::size_t bytes, std::size_t size_class, Family family) {
+    if constexpr (P::kDiagnostic) {
+        const std::uintptr_t frame = address_of(__builtin_frame_address(0));
+        if (void *block = allocate_usual(bytes, size_class, frame, family)) [[likely]]
+            return block;
+    }
+    return allocate_slower(bytes, size_class, family);
+}
+
+// Where all blocks are watched, nearly every one. nullptr where anything is not as usual: nothing has been done then.
+template <Probe P>
+inline __attribute__((always_inline)) void *Allocator<P>::allocate_usual(std::size_t bytes, std::size_t size_class,
+                                                                         std::uintptr_t frame, Family family) {
+    Cache &cache = cache_;
+    // It may unwind, and so allocate: first of all.
+    const std::uint32_t number = P::plan_usual(cache.probe, size_class, frame);
+    const std::size_t whole = bytes + P::kUsualSlack;
+    if (number == 0 || whole > size_classes::kMaxSmall) return nullptr;
+    const std::size_t slot_class = size_classes::of_request(whole);
+    void **top = cache.top[slot_class];
+    if (Cache::empty(top)) return nullptr;
+    void *block = *top;
+    if (header_byte::load(block) != header_byte::free(slot_class)) return nullptr;
+    const Region &region = *page_map.find(address_of(block)).region();
+    Span *span = region.page_at(address_of(block)).span();
+    const std::uint32_t index = size_classes::slot_index(slot_class, address_of(block) - span->first_slot());
+    BlockNote *note = has_row(span, index) ? note_in(region, span, index) : nullptr;
+    if (note == nullptr) return nullptr;
+    cache.top[slot_class] = top + 1;
+    header_byte::store(block, header_byte::watched(slot_class));
+    P::allocated(cache.probe, slot_class);
+    const std::uintptr_t start = address_of(block);
+    P::watched_usual(cache.probe, number, watched_small(start, start, size_classes::kSlotBytes[slot_class], note),
+                     bytes, size_class, family);
+    return block;
+}
+
+template <Probe P>
+void *Allocator<P>::allocate_slower(std::size_t bytes, std::size_t size_class, Family family) {
     Cache &cache = cache_;
     const int saved_errno = errno;
     AfterEnd after{cache, cache.ended};
@@ -611,7 +654,13 @@ bool Allocator<P>::slot_of_class(void *block, std::size_t size_class) {
 // By the span's own metadata: start of a slot of that class that is in use.
 template <Probe P>
 typename Allocator<P>::Slot Allocator<P>::genuine_slot(void *block, std::size_t size_class) {
-    const PageEntry page = page_map.page_of(address_of(block));
+    const PageMap::Entry entry = page_map.find(address_of(block));
+    return entry.is_region() ? genuine_slot_in(*entry.region(), block, size_class) : Slot{};
+}
+
+template <Probe P>
+typename Allocator<P>::Slot Allocator<P>::genuine_slot_in(const Region &region, void *block, std::size_t size_class) {
+    const PageEntry page = region.page_at(address_of(block));
     if (!page.is_small(size_class)) return {};
     Span *span = page.span();
     const size_classes::SlotPlace place = size_classes::place_of(size_class, address_of(block) - span->first_slot());
@@ -664,7 +713,50 @@ typename Allocator<P>::Large Allocator<P>::large_header(void *block) {
 
 template <Probe P>
 void Allocator<P>::deallocate_other(void *block, std::uint32_t header, Giving giving) {
+    if constexpr (P::kDiagnostic) {
+        const std::size_t watched_class = header_byte::watched_class(header);
+        const std::uintptr_t frame = address_of(__builtin_frame_address(0));
+        if (watched_class < size_classes::kCount && deallocate_usual(block, watched_class, frame, giving)) [[likely]]
+            return;
+    }
     if (header != BlockHeader::kAligned || !deallocate_aligned(block)) deallocate_rest(block, header, giving);
+}
+
+// What allocate_usual has made, and nobody has changed. False where anything is not as usual: nothing has been done.
+template <Probe P>
+inline __attribute__((always_inline)) bool Allocator<P>::deallocate_usual(void *block, std::size_t size_class,
+                                                                          std::uintptr_t frame, Giving giving) {
+    const PageMap::Entry entry = page_map.find(address_of(block));
+    if (!entry.is_region()) return false;
+    const std::uintptr_t start = address_of(block);
+    // Looked at right after the note, for which it need not wait.
+    __builtin_prefetch(pointer_to(start + size_classes::kSlotBytes[size_class] - 2));
+    const Slot slot = genuine_slot_in(*entry.region(), block, size_class);
+    BlockNote *note = slot.span != nullptr ? note_in(*entry.region(), slot.span, slot.index) : nullptr;
+    if (note == nullptr) return false;
+    Cache &cache = cache_;
+    const Watched watched = watched_small(start, start, size_classes::kSlotBytes[size_class], note);
+    const std::uint32_t number = P::free_usual(cache.probe, watched, frame, giving);
+    if (number == 0 || !header_byte::replace(block, header_byte::watched(size_class), header_byte::free(size_class)))
+        return false;
+    P::freed(cache.probe, size_class);
+    P::make_room(cache.probe, size_classes::kSlotBytes[size_class], [](std::uintptr_t oldest, std::size_t bytes) {
+        release_small(pointer_to(oldest), size_classes::of_request(bytes - 1));
+    });
+    if (!P::keep_usual(cache.probe, number, watched)) release_small(block, size_class);
+    return true;
+}
+
+// errno is kept.
+template <Probe P>
+void Allocator<P>::release_small(void *block, std::size_t size_class) {
+    check_free_header(block, size_class);
+    Cache &cache = cache_;
+    void **top = cache.top[size_class];
+    if (top > cache.lowest[size_class]) [[likely]]
+        return push(cache, top, block, size_class);
+    KeepErrno keep;
+    deallocate_small(block, size_class);
 }
 
 template <Probe P>
@@ -789,9 +881,7 @@ void Allocator<P>::release_kept(const Watched &watched) {
     if constexpr (P::kDiagnostic) {
         void *block = pointer_to(watched.block);
         if (!watched.large) {
-            const std::size_t size_class = size_classes::of_request(watched.room);
-            check_free_header(block, size_class);
-            deallocate_small(block, size_class);
+            release_small(block, size_classes::of_request(watched.room));
         } else if (Span *span = page_map.span_of(watched.block)) {
             page_heap.release(span);
         }

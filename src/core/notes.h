@@ -40,16 +40,26 @@ BlockNote *make_row(Span *span, std::uint32_t row);
 
 }  // namespace notes
 
+// The note of a slot in that region; nullptr if nothing in its span has been watched.
+inline BlockNote *note_in(const Region &region, Span *span, std::uint32_t index) {
+    BlockNote *notes = region.notes.load(std::memory_order_acquire);
+    if (notes == nullptr || !span->watched) return nullptr;
+    return notes::chunk_of(notes, span, index / notes::kChunk) + index % notes::kChunk;
+}
+
+// One may be written to: the span knows that it has to be forgotten.
+inline bool has_row(Span *span, std::uint32_t index) {
+    const std::uint32_t row = index / notes::kChunk;
+    return (notes::used_word(span, row) & notes::used_bit(row)) != 0;
+}
+
 // The note of a slot; nullptr if there is no memory for notes, or, unless `make` is set, if there is no note here yet.
 inline BlockNote *note_of(Span *span, std::uint32_t index, bool make) {
-    const std::uint32_t row = index / notes::kChunk;
-    if (make && (notes::used_word(span, row) & notes::used_bit(row)) == 0) [[unlikely]] {
-        BlockNote *first = notes::make_row(span, row);
+    if (make && !has_row(span, index)) [[unlikely]] {
+        BlockNote *first = notes::make_row(span, index / notes::kChunk);
         return first != nullptr ? first + index % notes::kChunk : nullptr;
     }
-    BlockNote *notes = page_map.find(span->start).region()->notes.load(std::memory_order_acquire);
-    if (notes == nullptr || !span->watched) return nullptr;
-    return notes::chunk_of(notes, span, row) + index % notes::kChunk;
+    return note_in(*page_map.find(span->start).region(), span, index);
 }
 
 // Forgets the notes of a small span that goes.

@@ -36,8 +36,10 @@ inline bool is_requested() {
     return requested(header) != std::atomic_ref(header.audits_done).load(std::memory_order_relaxed);
 }
 
-// The same, or there is one every so often.
-inline bool may_be_due() { return is_requested() || state.audit_interval_s.load(std::memory_order_relaxed) != 0; }
+// There is one every so often.
+inline bool is_periodic() { return state.audit_interval_s.load(std::memory_order_relaxed) != 0; }
+
+inline bool may_be_due() { return is_requested() || is_periodic(); }
 
 // In a fork's child: another thread's audit was going on in the parent, perhaps.
 void restart_after_fork();

@@ -24,8 +24,18 @@ constexpr std::uint64_t pattern_of(std::uint8_t byte) { return 0x010101010101010
 
 inline bool differ(Wide bits) { return (bits[0] | bits[1]) != 0; }
 
+// Lengths are as good as random, and so is a branch on them: up to kShort, the same four places for all.
+constexpr std::size_t kShort = 4 * sizeof(Wide);
+
+// f(place of a Wide) for places that together are [begin, end), of sizeof(Wide) to kShort bytes.
+template <class F>
+inline void for_short(std::uintptr_t begin, std::uintptr_t end, F f) {
+    const std::uintptr_t last = end - sizeof(Wide);
+    const std::size_t step = std::min(sizeof(Wide), last - begin);
+    f(begin), f(begin + step), f(last - step), f(last);
+}
+
 inline void put(std::uintptr_t begin, std::uintptr_t end, std::uint8_t byte) {
-    constexpr std::size_t kShort = 128;
     if (begin >= end) return;
     const std::size_t bytes = end - begin;
     if (bytes < sizeof(Wide) || bytes > kShort) {
@@ -33,9 +43,7 @@ inline void put(std::uintptr_t begin, std::uintptr_t end, std::uint8_t byte) {
         return;
     }
     const Wide pattern = {pattern_of(byte), pattern_of(byte)};
-    for (std::uintptr_t at = begin; at < end - sizeof pattern; at += sizeof pattern)
-        *reinterpret_cast<Wide *>(at) = pattern;
-    *reinterpret_cast<Wide *>(end - sizeof pattern) = pattern;
+    for_short(begin, end, [&](std::uintptr_t at) { *reinterpret_cast<Wide *>(at) = pattern; });
 }
 
 // The first byte in [begin, end) that isn't `byte`; `end` if all are. Whoever has the block may write to it while an
@@ -59,6 +67,20 @@ __attribute__((no_sanitize("thread", "alignment"))) inline std::uintptr_t first_
     while (end - begin >= sizeof word && *reinterpret_cast<const Word *>(begin) == word) begin += sizeof word;
     while (begin < end && *pointer_to<const std::uint8_t>(begin) == byte) ++begin;
     return begin;
+}
+
+// All of [begin, end), at least sizeof(Wide) bytes, are `byte`, as they nearly always are: for the owner's own check.
+__attribute__((no_sanitize("thread", "alignment"))) inline bool is_whole(std::uintptr_t begin, std::uintptr_t end,
+                                                                         std::uint8_t byte) {
+    const Wide pattern = {pattern_of(byte), pattern_of(byte)};
+    Wide changed = {};
+    const auto look = [&](std::uintptr_t at) { changed |= *reinterpret_cast<const Wide *>(at) ^ pattern; };
+    if (end - begin > kShort) {
+        for (; end - begin > kShort; begin += kShort) for_short(begin, begin + kShort, look);
+        begin = end - kShort;
+    }
+    for_short(begin, end, look);
+    return !differ(changed);
 }
 
 // Of freed memory beyond a size, only so much at both ends is filled and checked, and a line of each page in between: a

@@ -38,6 +38,11 @@ class Note {
                                             static_cast<std::uint32_t>(family) << (kFamilyShift - kStateShift)) &&
                (words_[1] & (kSampled | kFilled | kTold | kHunted | kHeader16)) == kFilled;
     }
+    // Kept, and there is nothing to it but that it is poisoned from its start on.
+    bool only_poisoned() const {
+        return state() == State::kept &&
+               (words_[1] & (kPoisoned | kTold | 0x3FFu << kOffsetShift | kHunted | kHeader16)) == kPoisoned;
+    }
     // Of a sampled block: allocations that it stands for (sampling::kWeightBits).
     std::uint32_t weight() const { return words_[2]; }
     // Bytes from the block's start to the user's memory: more than 0 only for aligned blocks.

@@ -11,6 +11,7 @@
 #include "diag/audit.h"
 #include "diag/hunt.h"
 #include "diag/state.h"
+#include "diag/usual.h"
 #include "diag/watch.h"
 #include "segment/layout.h"
 
@@ -21,6 +22,7 @@ struct DiagProbe {
     struct ThreadState {
         segment::CounterShard *shard;
         Watcher watcher;
+        std::uint32_t uses;  // where audits are periodic
     };
 
     static bool due(ThreadState &state, std::size_t size_class) { return state.watcher.due(size_class); }
@@ -55,10 +57,9 @@ struct DiagProbe {
     static void thread_ending(ThreadState &state);
     static void thread_ended(ThreadState &state);
 
-    // At `guard`, every allocation and every free comes here.
     static void poll(ThreadState &thread) {
         if (!state.segment) return;
-        if (state.has_news() || hunt.is_over() || !thread.watcher.is_up_to_date() || audit::may_be_due()) [[unlikely]]
+        if (has_to_attend(thread) || audit::may_be_due()) [[unlikely]]
             attend(thread);
     }
     static void heap_changed(const HeapGauges &gauges);
@@ -79,6 +80,26 @@ struct DiagProbe {
     static void watched(ThreadState &state, const Watched &watched, std::size_t bytes, Family family) {
         state.watcher.watched(*state.shard, watched, bytes, family);
     }
+    // At `guard`, every allocation and every free comes here.
+    static constexpr std::uint32_t kUsualSlack = Watcher::kUsualSlack;
+    static StackId plan_usual(ThreadState &thread, std::size_t size_class, std::uintptr_t frame) {
+        return is_usual(thread) ? thread.watcher.plan_usual(*thread.shard, size_class, frame) : 0;
+    }
+    static void watched_usual(ThreadState &thread, StackId stack, const Watched &watched, std::size_t bytes,
+                              std::size_t size_class, Family family) {
+        thread.watcher.watched_usual(stack, watched, bytes, size_class, family);
+    }
+    static StackId free_usual(ThreadState &thread, const Watched &watched, std::uintptr_t frame, Giving giving) {
+        return is_usual(thread) ? thread.watcher.free_usual(*thread.shard, watched, frame, giving) : 0;
+    }
+    template <class Release>
+    static void make_room(ThreadState &thread, std::size_t bytes, Release release) {
+        thread.watcher.make_room(*thread.shard, bytes, release);
+    }
+    static bool keep_usual(ThreadState &thread, StackId stack, const Watched &watched) {
+        return thread.watcher.keep_usual(watched, stack);
+    }
+
     static void narrowed(const Watched &watched, std::size_t bytes) { Watcher::narrowed(watched, bytes); }
     static bool watched_freed(ThreadState &state, const Watched &watched, Giving giving) {
         return state.watcher.freed(*state.shard, watched, giving);
@@ -115,6 +136,15 @@ struct DiagProbe {
         bool goes_on(std::uintptr_t address, const backtrace::Trace &trace) const;
     };
 
+    static bool has_to_attend(const ThreadState &thread) {
+        return state.has_news() || hunt.is_over() || !thread.watcher.is_up_to_date() || audit::is_requested();
+    }
+    // Where there is an audit every so often, the time is looked at every so often.
+    static bool is_usual(ThreadState &thread) {
+        constexpr std::uint32_t kUsesALook = 64;
+        return thread.watcher.watches_all() && state.segment && !has_to_attend(thread) &&
+               (!audit::is_periodic() || ++thread.uses % kUsesALook != 0);
+    }
     [[gnu::noinline, gnu::cold]] static void attend(ThreadState &thread);
     static void follow_level();
     static segment::CounterShard &this_threads_shard();

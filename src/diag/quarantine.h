@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/bits.h"
 #include "core/watch.h"
 
 namespace hakmem {
@@ -26,11 +27,9 @@ class Quarantine {
         return told > 0 ? static_cast<std::uint64_t>(told) : 0;
     }
     static constexpr std::int64_t kUntold = 16 << 10;
-    // The same with all that this thread holds.
-    std::uint64_t known_bytes() const {
-        const std::int64_t known = total_.load(std::memory_order_relaxed) + untold_;
-        return known > 0 ? static_cast<std::uint64_t>(known) : 0;
-    }
+    // The same with all that this thread holds. Below 0 for a moment, where another has taken out more than it has
+    // told.
+    std::int64_t known_bytes() const { return total_.load(std::memory_order_relaxed) + untold_; }
 
     // Takes the block in; false if there is no memory for the list, or the list is full.
     bool push(const Kept &kept) {
@@ -45,26 +44,25 @@ class Quarantine {
         if (empty()) return {};
         const Kept kept = at(tail_++).kept();
         held(-static_cast<std::int64_t>(kept.bytes));
+        fetch();
         return kept;
     }
 
-    // What `pops` more pops bring.
-    Kept ahead(std::uint32_t pops) const { return head_ - tail_ > pops ? at(tail_ + pops).kept() : Kept{}; }
-
     bool empty() const { return head_ == tail_; }
     bool full() const { return head_ - tail_ == kMostRoom; }
+    // Something is to go, so that all threads hold no more than `most` bytes. The last sixteenth is for those that hold
+    // next to nothing: one that has filled the rest and sleeps is not to leave the others without a quarantine.
+    bool is_over(std::uint64_t most) const {
+        const auto bound = static_cast<std::int64_t>(most);
+        const bool little = own_bytes_ <= bound / 256;
+        return (known_bytes() > (little ? bound : bound - bound / 16) || full()) && !empty();
+    }
 
     // The thread ends; what it held has been taken out.
     void release_memory();
 
     // The process has forked: the other threads' blocks are not coming back.
     void restart_after_fork() { total_.store(own_bytes_ - untold_, std::memory_order_relaxed); }
-
-    // Calls f(block) for what this thread holds.
-    template <class F>
-    void for_each(F f) const {
-        for (std::uint32_t i = tail_; i != head_; ++i) f(at(i).kept().block);
-    }
 
   private:
     // Blocks are aligned to 16, and user space ends below 48 bits.
@@ -87,6 +85,18 @@ class Quarantine {
     };
     // Entries in the ring: powers of two, more as they are needed.
     static constexpr std::uint32_t kFirstRoom = 256, kMostRoom = 1u << 17;
+
+    // What leaves is checked from end to end, and nobody has touched it for long: on its way into the cache some pops
+    // before, it stalls none.
+    void fetch() const {
+        constexpr std::uint32_t kAhead = 8, kLines = 3, kLineBytes = 64;
+        if (head_ - tail_ <= kAhead) return;
+        const Kept ahead = at(tail_ + kAhead).kept();
+        __builtin_prefetch(ahead.note);
+        // From there on the processor sees where it goes.
+        for (std::uint32_t line = 0; line < kLines; ++line)
+            __builtin_prefetch(pointer_to(ahead.block - 1 + line * kLineBytes));
+    }
 
     Entry &at(std::uint32_t turn) const { return entries_[turn & (room_ - 1)]; }
     bool grow();

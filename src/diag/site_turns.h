@@ -23,12 +23,18 @@ class SiteTurns {
     static constexpr std::int64_t kMostSaved = 512;
     static constexpr std::int64_t kEachMs = 1;
 
+    // False: `take` would say none.
+    bool may_be_due(std::uint16_t site, std::uint64_t random) const {
+        const unsigned before = had_[site].load(std::memory_order_relaxed);
+        return before < kCertain || (random & ((std::uint64_t{2} << (before - kCertain)) - 1)) == 0;
+    }
+
     // An allocation of `bytes` by `site`, while `held` blocks are between guard pages. `random`: 64 bits.
     Turn take(std::uint16_t site, std::size_t bytes, unsigned held, std::uint64_t random) {
+        if (!may_be_due(site, random)) [[likely]]
+            return Turn::none;
         std::atomic<std::uint8_t> &had = had_[site];
         const unsigned before = had.load(std::memory_order_relaxed);
-        if (before >= kCertain && (random & ((std::uint64_t{2} << (before - kCertain)) - 1)) != 0) [[likely]]
-            return Turn::none;
         if (held >= kMostHeld >> before / 2 || !pay(bytes)) return Turn::none;
         // Two threads at once may count one: no harm.
         if (before < kMostTurns) had.store(static_cast<std::uint8_t>(before + 1), std::memory_order_relaxed);

@@ -73,6 +73,18 @@ void StackMemo::remember(std::uintptr_t frame, const backtrace::Trace &trace, St
     entry_of(found.key, 0) = found;
 }
 
+StackId StackMemo::find_further(const Depth &depth) const {
+    for (const std::uint32_t offset : depth.offsets) {
+        if (offset == 0) continue;
+        const std::uint64_t key = key_of(depth.frame, word_at(depth.frame + offset), offset);
+        for (unsigned way = 0; way < kWays; ++way) {
+            const Entry &entry = entry_of(key, way);
+            if (entry.key == key && entry.holds(depth.frame)) return entry.id;
+        }
+    }
+    return 0;
+}
+
 void StackMemo::forget() {
     if (table_ != nullptr) os::unmap(table_, sizeof(Table));
     table_ = nullptr;

@@ -21,19 +21,11 @@ class StackMemo {
         if (table_ == nullptr) return 0;
         const Depth &depth = depth_of(frame);
         if (depth.frame != frame) return 0;
-        for (const std::uint32_t offset : depth.offsets) {
-            if (offset == 0) continue;
-            const std::uint64_t key = key_of(frame, word_at(frame + offset), offset);
-            for (unsigned way = 0; way < kWays; ++way) {
-                const Entry &entry = entry_of(key, way);
-                if (entry.key != key) continue;
-                // Inner frames first: where they are the same, the memory of the outer ones is there too.
-                unsigned same = 0;
-                while (same < entry.frames && entry.places[same].holds(frame)) ++same;
-                if (same == entry.frames) return entry.id;
-            }
-        }
-        return 0;
+        // Nearly always it is the first of the first.
+        const std::uint32_t offset = depth.offsets[0];
+        const std::uint64_t key = key_of(frame, word_at(frame + offset), offset);
+        const Entry &entry = entry_of(key, 0);
+        return entry.key == key && entry.holds(frame) ? entry.id : find_further(depth);
     }
 
     // That backtrace has the number `id`.
@@ -55,7 +47,7 @@ class StackMemo {
     // which there are few. Only for a frame that is remembered is the stack above it looked at.
     struct Depth {
         std::uintptr_t frame;
-        std::uint32_t offsets[2];
+        std::uint32_t offsets[2];  // one at least, if there is a frame; 0: no second one
         unsigned next;
     };
     // A return address and where it stands: words from the frame on.
@@ -79,6 +71,13 @@ class StackMemo {
         StackId id;
         std::uint32_t frames;
         Place places[kMostFrames];
+
+        // Inner frames first: where they are the same, the memory of the outer ones is there too.
+        bool holds(std::uintptr_t frame) const {
+            const Place *place = places, *const end = places + frames;
+            while (place != end && place->holds(frame)) ++place;
+            return place == end;
+        }
     };
     struct Table {
         Depth depths[kDepths];
@@ -86,6 +85,8 @@ class StackMemo {
     };
 
     Table *table_ = nullptr;
+
+    StackId find_further(const Depth &depth) const;
 
     static std::uint64_t mix(std::uint64_t value) { return value * 0x9E3779B97F4A7C15; }
     Depth &depth_of(std::uintptr_t frame) const { return table_->depths[(mix(frame) >> 40) % kDepths]; }

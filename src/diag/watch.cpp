@@ -15,6 +15,7 @@
 #include "diag/state.h"
 #include "diag/trap_handler.h"
 #include "diag/undisturbed.h"
+#include "diag/usual.h"
 #include "os/pages.h"
 #include "os/readable.h"
 #include "os/ticks.h"
@@ -25,17 +26,8 @@ namespace {
 using segment::CounterShard;
 using segment::Level;
 
-// What nobody asked for at least, behind every block at `guard`: an overflow that skips a few bytes lands here too.
-constexpr std::uint32_t kLeastSlack = 16;
-
 // Freed samples that `trace` holds back, so that a second free of one still knows the first.
 constexpr std::uint64_t kTraceQuarantineBytes = 256 << 10;
-
-// Blocks above this share of the quarantine would push everything else out: they go back at once.
-constexpr std::uint64_t kLargestShare = 4;
-
-// Large alignments leave more room behind a block than is worth filling.
-constexpr std::size_t kMostSlack = 64 << 10;
 
 // A change of the control word is in force within a few times this.
 constexpr std::uint64_t kLookUpMs = 20;
@@ -62,20 +54,6 @@ constexpr std::uint64_t kVisitTicks = 150;
 
 // One in so many blocks of other sites than the guilty one is hunted too.
 constexpr std::uint64_t kCurious = 16;
-
-// What leaves the quarantine is checked from end to end, and nobody has touched it for long: on its way into the cache
-// some frees before, it stalls none.
-constexpr std::uint32_t kFetchAhead = 6;
-
-void fetch(const Quarantine::Kept &kept) {
-    constexpr std::uint32_t kLine = 64, kMostBytes = 1024;
-    if (kept.block == 0) return;
-    __builtin_prefetch(kept.note);
-    const std::uintptr_t end = kept.block + std::min(kept.bytes, kMostBytes);
-    for (std::uintptr_t at = kept.block - 1; at < end; at += kLine) __builtin_prefetch(pointer_to(at));
-}
-
-std::size_t block_bytes(const Watched &watched) { return watched.large ? watched.room : watched.room + 1; }
 
 std::uint64_t asked_bytes(const Watched &watched, const Note &note) {
     return watched.end() - note.slack() - note.spare() - watched.user;
@@ -166,8 +144,7 @@ ReleaseKept Watcher::release_kept = nullptr;
 constinit thread_local bool Watcher::fills_slack_ = false;
 
 // The signal handler knows this for no overflow.
-void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
-    if (!hunt.has_aimed()) return fill::put(begin, end, fill::kSlack);
+void Watcher::put_slack_under_watch(std::uintptr_t begin, std::uintptr_t end) {
     // What is filled already may have a watchpoint on it.
     if (fill::first_changed(begin, end, fill::kSlack) == end) return;
     fills_slack_ = true;
@@ -177,25 +154,9 @@ void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
     fills_slack_ = false;
 }
 
-inline StackId Watcher::remembered(CounterShard &shard, [[maybe_unused]] std::uintptr_t frame) {
-    StackId id = 0;
-#if defined(__x86_64__)
-    id = memo_.find(frame);
-    if (id != 0) [[likely]]
-        ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
-#endif
-    return id;
-}
-
-// The stack of whoever called the library. At `guard`, two a block: most are remembered.
+// The stack of whoever called the library.
 [[gnu::noinline]] StackId Watcher::stack_here(CounterShard &shard) {
-    const auto frame = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
-    if (watches_all_) [[likely]] {
-        if (const StackId id = remembered(shard, frame); id != 0) [[likely]]
-            return id;
-    }
-    // The unwinder itself allocates, a thread's first time: stacks are small, and that one is nobody's sample.
-    return backtrace::underway() ? 0 : capture(shard, frame);
+    return stack_at(shard, reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)));
 }
 
 backtrace::Pace Watcher::pace_of_unwinding() {
@@ -209,6 +170,8 @@ backtrace::Pace Watcher::pace_of_unwinding() {
 }
 
 [[gnu::noinline]] StackId Watcher::capture(CounterShard &shard, [[maybe_unused]] std::uintptr_t frame) {
+    // The unwinder itself allocates, a thread's first time: stacks are small, and that one is nobody's sample.
+    if (backtrace::underway()) return 0;
     ++stacks_taken_;
     if (stacks_taken_ % kManyStacks == 0 && !watches_all_ && !hunt.on()) {
         const std::uint64_t now = os::coarse_milliseconds();
@@ -295,13 +258,14 @@ void Watcher::follow() {
 WatchPlan Watcher::planned(CounterShard &shard, std::size_t bytes) {
     pending_stack_ = 0;
     pending_hunt_ = pending_place_ = false;
-    WatchPlan plan{.watch = pending_fill_ || pending_weight_ != 0, .slack = pending_fill_ ? kLeastSlack : 0};
+    WatchPlan plan{.watch = pending_fill_ || pending_weight_ != 0, .slack = pending_fill_ ? kUsualSlack : 0};
     if (!pending_fill_) return plan;
     pending_stack_ = stack_here(shard);
     const std::uint32_t one_in = state.options.guard_sample;
     if (one_in == 0) return plan;
-    const std::uint64_t draw = random_.next();
-    if ((draw >> 32) * one_in >> 32 == 0) {
+    const std::uint64_t draw = draw_ != 0 ? draw_ : random_.next();
+    draw_ = 0;
+    if (is_sampled(draw, one_in)) {
         plan.guard_pages = true;
         // Reads and writes past the end are the commoner bug.
         plan.guard_at_end = draw % 4 != 0;
@@ -317,13 +281,6 @@ WatchPlan Watcher::planned(CounterShard &shard, std::size_t bytes) {
 WatchPlan Watcher::plan(CounterShard &shard, std::size_t bytes, std::size_t size_class) {
     const Level level = state.level.load(std::memory_order_relaxed);
     pending_weight_ = 0;
-    if (level >= Level::guard && armed_[size_class] == 1 && remaining_[size_class] > 1 && !hunt.wants(size_class))
-        [[likely]] {
-        --remaining_[size_class];
-        countdown_[size_class] = 1;
-        pending_fill_ = true;
-        return planned(shard, bytes);
-    }
     remaining_[size_class] -= std::min<std::uint64_t>(armed_[size_class], remaining_[size_class]);
     if (remaining_[size_class] == 0) {
         if (level >= Level::trace) {
@@ -362,11 +319,11 @@ void Watcher::plan_hunt(CounterShard &shard, std::size_t bytes, std::size_t size
         // The header behind the block, and what a long overflow needs, become slack.
         const std::uint32_t to_header = static_cast<std::uint32_t>(size_classes::usable_bytes(size_class) - bytes);
         const bool pages = guilty && (!hunt.by_watchpoints() || size_class == segment::kSizeClasses - 1);
-        const bool fits = bytes + to_header + kLeastSlack <= size_classes::kMaxSmall;
+        const bool fits = bytes + to_header + kUsualSlack <= size_classes::kMaxSmall;
         if ((pages || fits) && hunt.has_room()) {
             plan.watch = pending_hunt_ = true;
             plan.guard_pages = plan.guard_at_end = pages;
-            if (fits) plan.slack = to_header + kLeastSlack;
+            if (fits) plan.slack = to_header + kUsualSlack;
             pending_place_ = !pages && hunt.aims();
         }
     }
@@ -395,23 +352,6 @@ WatchPlan Watcher::plan_large(CounterShard &shard, std::size_t bytes) {
 }
 
 void Watcher::watched(CounterShard &shard, const Watched &watched, std::size_t bytes, Family family) {
-    // Nearly every block at `guard`.
-    if (pending_fill_ && pending_weight_ == 0 && !pending_hunt_ && !pending_place_ && pending_stack_ != 0 &&
-        watched.front == 0) [[likely]] {
-        const std::size_t slack = std::min(watched.room - bytes, kMostSlack);
-        put_slack(watched.end() - slack, watched.end());
-        // An audit may come by at any moment: the bytes are there before the note says so, here and below.
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-        Note(watched.note)
-            .begin(pending_stack_, family, 0,
-                   {.slack = static_cast<std::uint32_t>(slack), .filled = true, .header16 = watched.header16});
-        return;
-    }
-    watched_otherwise(shard, watched, bytes, family);
-}
-
-[[gnu::noinline]] void Watcher::watched_otherwise(CounterShard &shard, const Watched &watched, std::size_t bytes,
-                                                  Family family) {
     const std::uint32_t weight = pending_weight_;
     const StackId stack = pending_stack_ != 0 ? pending_stack_ : stack_here(shard);
     Note::Behind behind{
@@ -476,7 +416,7 @@ std::uint32_t Watcher::resizing(CounterShard &shard, const Watched &watched, std
     check_slack(shard, watched, false);
     note.set_slack(0);
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    return kLeastSlack;
+    return kUsualSlack;
 }
 
 void Watcher::put_back(const Watched &watched, std::size_t bytes) {
@@ -716,55 +656,36 @@ void Watcher::report_access(CounterShard &shard, const Watched &watched, std::ui
 }
 
 bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) {
+    const Fate fate = look_closely(shard, watched, giving);
+    if (fate != Fate::to_quarantine) return fate == Fate::stays;
     Note note(watched.note);
-    const std::uintptr_t asked_end = watched.end() - note.slack();
-    // Nearly every block at `guard` is of this kind, and well.
-    const bool usual = note.only_filled(giving.family) && !watched.guard_pages &&
-                       (giving.bytes == kAnyBytes || giving.bytes == asked_end - watched.user) &&
-                       fill::first_changed(asked_end, watched.end(), fill::kSlack) == watched.end();
-    if (!usual) [[unlikely]] {
-        const Fate fate = look_closely(shard, watched, giving);
-        if (fate != Fate::to_quarantine) return fate == Fate::stays;
-    }
     const Level level = state.level.load(std::memory_order_relaxed);
     const std::uint64_t limit = quarantine_limit(level);
     const bool poison = note.filled() && level >= Level::guard;
     const std::size_t bytes = block_bytes(watched);
-    const bool fits = bytes <= limit / kLargestShare;
+    const bool fits = bytes <= limit / kLargestShare && bytes <= UINT32_MAX;
     // Room first, so that what comes in now is not what goes out.
     trim_quarantine(shard, fits ? limit - bytes : limit);
-    if (!fits || bytes > UINT32_MAX ||
-        !quarantine_.push({watched.block, watched.large, static_cast<std::uint32_t>(bytes), watched.note})) {
-        note.set_state(Note::State::none);
-        return false;
-    }
-    const StackId stack = stack_here(shard);
+    if (fits) return keep(watched, stack_here(shard), poison);
     note.set_state(Note::State::none);
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (poison) fill::put_freed(watched.user, watched.end());
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    note.keep(stack, poison);
-    return true;
+    return false;
 }
 
-void Watcher::release_oldest(CounterShard &shard) {
-    const Quarantine::Kept kept = quarantine_.pop();
-    fetch(quarantine_.ahead(kFetchAhead));
+void Watcher::release(CounterShard &shard, const Quarantine::Kept &kept) {
     if (kept.block == 0) return;
     Watched watched;
     if (!kept.large)
         watched = watched_small(kept.block, kept.block, kept.bytes, kept.note);
     else if (!find_watched(kept.block, watched))
         return;
-    check_kept(shard, watched, true);
+    if (!is_as_left(kept)) check_kept(shard, watched, true);
     Note(watched.note).set_state(Note::State::none);
     release_kept(watched);
 }
 
 void Watcher::trim_quarantine(CounterShard &shard, std::uint64_t most) {
     // Two for each that comes: bounds that other threads have left behind are reached in time, and no free takes long.
-    for (int i = 0; i < 2 && (quarantine_.known_bytes() > most || quarantine_.full()) && !quarantine_.empty(); ++i)
-        release_oldest(shard);
+    for (int i = 0; i < 2 && quarantine_.is_over(most); ++i) release(shard, quarantine_.pop());
 }
 
 void Watcher::forget(const Watched &watched) {
@@ -783,7 +704,7 @@ void Watcher::refused(const Watched &watched, std::uintptr_t address) {
 }
 
 void Watcher::release_all(CounterShard &shard) {
-    while (!quarantine_.empty()) release_oldest(shard);
+    while (!quarantine_.empty()) release(shard, quarantine_.pop());
 }
 
 void Watcher::end(CounterShard &shard) {
@@ -792,6 +713,9 @@ void Watcher::end(CounterShard &shard) {
     release_all(shard);
     quarantine_.release_memory();
     memo_.forget();
+    // Should the thread start once more, it follows the level anew.
+    watches_all_ = false;
+    changes_seen_ = 0;
 }
 
 }  // namespace hakmem

@@ -27,6 +27,20 @@ class Watcher {
     bool is_up_to_date() const { return state.changes.load(std::memory_order_acquire) == changes_seen_; }
     void follow();
 
+    // Nearly every small block at `guard`, in few instructions (usual.h): what the rest is to plan, watched and freed.
+    // 0 or false where anything is out of the ordinary: then nothing has been done. `frame` is an address in the frame
+    // of the function that the program has called, or of one of its callees.
+    // What nobody asked for at least, behind every block at `guard`: an overflow that skips a few bytes lands here too.
+    static constexpr std::uint32_t kUsualSlack = 16;
+    StackId plan_usual(segment::CounterShard &shard, std::size_t size_class, std::uintptr_t frame);
+    void watched_usual(StackId stack, const Watched &watched, std::size_t bytes, std::size_t size_class, Family family);
+    StackId free_usual(segment::CounterShard &shard, const Watched &watched, std::uintptr_t frame, Giving giving);
+    bool keep_usual(const Watched &watched, StackId stack);
+    // The oldest go, some at once, where there is no room for `bytes` more: release(block, bytes of its slot) for small
+    // ones that are as they were left.
+    template <class Release>
+    void make_room(segment::CounterShard &shard, std::size_t bytes, Release release);
+
     WatchPlan plan(segment::CounterShard &shard, std::size_t bytes, std::size_t size_class);
     WatchPlan plan_large(segment::CounterShard &shard, std::size_t bytes);
     bool watches_all() const { return watches_all_; }
@@ -57,8 +71,6 @@ class Watcher {
         memo_.forget();
     }
 
-    const Quarantine &quarantine() const { return quarantine_; }
-
     // For audits: a glance at a block that others may be changing, and the report if it is still as bad as it looked:
     // true if it was. Nothing of the block is written.
     static bool looks_well(const Watched &watched);
@@ -84,12 +96,25 @@ class Watcher {
   private:
     void arm(std::size_t size_class, bool guard);
     void plan_hunt(segment::CounterShard &shard, std::size_t bytes, std::size_t size_class, WatchPlan &plan);
-    void watched_otherwise(segment::CounterShard &shard, const Watched &watched, std::size_t bytes, Family family);
+    // Large alignments leave more room behind a block than is worth filling.
+    static constexpr std::size_t kMostSlack = std::size_t{64} << 10;
+    // Blocks above this share of the quarantine would push everything else out: they go back at once.
+    static constexpr std::uint64_t kLargestShare = 4;
+    // What goes at once when the quarantine is full.
+    static constexpr std::uint64_t kRoomBytes = 4096;
+    static constexpr int kRoomBlocks = 16;
+
+    // A draw says guard pages, where one in so many gets them.
+    static bool is_sampled(std::uint64_t draw, std::uint32_t one_in) { return (draw >> 32) * one_in >> 32 == 0; }
+
+    bool keep(const Watched &watched, StackId stack, bool poison);
     enum class Fate { goes, stays, to_quarantine };
     Fate look_closely(segment::CounterShard &shard, const Watched &watched, Giving giving);
     void place(const Watched &watched, std::size_t bytes, std::uint32_t slack);
     static void put_slack(std::uintptr_t begin, std::uintptr_t end);
+    static void put_slack_under_watch(std::uintptr_t begin, std::uintptr_t end);
     StackId stack_here(segment::CounterShard &shard);
+    StackId stack_at(segment::CounterShard &shard, std::uintptr_t frame);
     StackId capture(segment::CounterShard &shard, std::uintptr_t frame);
     // By the memo; 0 if it is not.
     StackId remembered(segment::CounterShard &shard, std::uintptr_t frame);
@@ -97,7 +122,8 @@ class Watcher {
     void look_up();
     void set_remembers(bool wanted);
     backtrace::Pace pace_of_unwinding();
-    void release_oldest(segment::CounterShard &shard);
+    static bool is_as_left(const Quarantine::Kept &kept);
+    void release(segment::CounterShard &shard, const Quarantine::Kept &kept);
     void trim_quarantine(segment::CounterShard &shard, std::uint64_t most);
 
     static constinit thread_local bool fills_slack_ __attribute__((tls_model("initial-exec")));
@@ -122,6 +148,7 @@ class Watcher {
     std::uint32_t pending_weight_ = 0;  // of the block that plan has chosen and watched will get
     bool pending_fill_ = false;
     StackId pending_stack_ = 0;   // taken for the plan already; 0: not
+    std::uint64_t draw_ = 0;      // made for the next plan already; 0: not
     bool pending_hunt_ = false;   // gets slack because it is hunted
     bool pending_place_ = false;  // and a watchpoint, if there is one
     std::size_t pending_class_ = 0;

@@ -14,12 +14,12 @@ TEST(Quarantine, OldestFirstAndCounted) {
     EXPECT_TRUE(one.empty());
     EXPECT_EQ(one.pop().block, 0u);
     ASSERT_TRUE(push(one, 0x1000, 100) && push(one, 0x2000, 50) && push(other, 0x3000, 7));
-    EXPECT_EQ(one.known_bytes(), 150u);
-    EXPECT_EQ(other.known_bytes(), 7u);
+    EXPECT_EQ(one.known_bytes(), 150);
+    EXPECT_EQ(other.known_bytes(), 7);
     EXPECT_EQ(one.pop().block, 0x1000u);
     EXPECT_EQ(one.pop().block, 0x2000u);
     EXPECT_TRUE(one.empty());
-    EXPECT_EQ(one.known_bytes(), 0u);
+    EXPECT_EQ(one.known_bytes(), 0);
     EXPECT_EQ(other.pop().block, 0x3000u);
     one.release_memory();
     other.release_memory();
@@ -44,8 +44,6 @@ TEST(Quarantine, KnowsEverythingOfABlockAgain) {
     auto *note = reinterpret_cast<BlockNote *>(0x7FFF'FFFF'FFF0);
     ASSERT_TRUE(quarantine.push({0x7FFF'1234'5670, true, 0xFFFF'FFF0, note}));
     ASSERT_TRUE(quarantine.push({0x10, false, 16, nullptr}));
-    EXPECT_EQ(quarantine.ahead(1).block, 0x10u);
-    EXPECT_EQ(quarantine.ahead(2).block, 0u);
     const Quarantine::Kept first = quarantine.pop();
     EXPECT_EQ(first.block, 0x7FFF'1234'5670u);
     EXPECT_TRUE(first.large);
@@ -55,6 +53,27 @@ TEST(Quarantine, KnowsEverythingOfABlockAgain) {
     EXPECT_FALSE(second.large);
     EXPECT_EQ(second.note, nullptr);
     quarantine.release_memory();
+}
+
+// One that holds nearly all that may be held leaves some to those that hold next to nothing.
+TEST(Quarantine, NobodyIsLeftWithoutOne) {
+    constexpr std::uint64_t kMost = 16 << 20;
+    Quarantine sleeper, worker;
+    std::uintptr_t next = 0;
+    while (!sleeper.is_over(kMost)) ASSERT_TRUE(push(sleeper, next += 16, 1000));
+    EXPECT_NEAR(static_cast<double>(sleeper.known_bytes()), 15 << 20, 2.0 * Quarantine::kUntold);
+    for (int i = 0; i < 60; ++i) {
+        ASSERT_TRUE(push(worker, next += 16, 1000));
+        EXPECT_FALSE(worker.is_over(kMost)) << i;
+    }
+    while (!worker.is_over(kMost)) ASSERT_TRUE(push(worker, next += 16, 1000));
+    EXPECT_LT(worker.known_bytes() - sleeper.known_bytes(), (1 << 17)) << "as the sleeper knows it";
+    EXPECT_LE(Quarantine::total_bytes(), kMost);
+    for (Quarantine *quarantine : {&sleeper, &worker}) {
+        while (quarantine->pop().block != 0) continue;
+        quarantine->release_memory();
+    }
+    EXPECT_EQ(Quarantine::total_bytes(), 0u);
 }
 
 TEST(Quarantine, FullRefuses) {

@@ -1,0 +1,120 @@
+// What happens to nearly every small block at `guard`, once it is allocated and once it is freed: in one piece with the
+// allocator's own code, and nothing is looked at that is rarely the case. Whatever isn't as usual goes to watch.cpp,
+// which knows all cases.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+
+#include "diag/fill.h"
+#include "diag/watch.h"
+
+namespace hakmem {
+
+// Of a small one: its slot's.
+inline std::size_t block_bytes(const Watched &watched) { return watched.large ? watched.room : watched.room + 1; }
+
+inline StackId Watcher::remembered(segment::CounterShard &shard, [[maybe_unused]] std::uintptr_t frame) {
+    StackId id = 0;
+#if defined(__x86_64__)
+    id = memo_.find(frame);
+    if (id != 0) [[likely]]
+        ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
+#endif
+    return id;
+}
+
+// At `guard`, two a block: most are remembered.
+inline StackId Watcher::stack_at(segment::CounterShard &shard, std::uintptr_t frame) {
+    if (watches_all_) [[likely]] {
+        if (const StackId id = remembered(shard, frame); id != 0) [[likely]]
+            return id;
+    }
+    return capture(shard, frame);
+}
+
+inline void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
+    if (!hunt.has_aimed()) [[likely]]
+        return fill::put(begin, end, fill::kSlack);
+    put_slack_under_watch(begin, end);
+}
+
+// ---- allocation ----
+
+inline StackId Watcher::plan_usual(segment::CounterShard &shard, std::size_t size_class, std::uintptr_t frame) {
+    if (!watches_all_ || remaining_[size_class] <= 1 || hunt.wants(size_class)) return 0;
+    const StackId stack = stack_at(shard, frame);
+    const std::uint32_t one_in = state.options.guard_sample;
+    if (stack == 0 || one_in == 0) return stack;
+    draw_ = random_.next();
+    return is_sampled(draw_, one_in) || state.site_turns.may_be_due(state.stacks.near_site(stack), draw_) ? 0 : stack;
+}
+
+inline void Watcher::watched_usual(StackId stack, const Watched &watched, std::size_t bytes, std::size_t size_class,
+                                   Family family) {
+    --remaining_[size_class];
+    countdown_[size_class] = 1;
+    draw_ = 0;
+    const std::size_t slack = watched.room - bytes;
+    put_slack(watched.end() - slack, watched.end());
+    // An audit may come by at any moment: the bytes are there before the note says so, here and below.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    Note(watched.note).begin(stack, family, 0, {.slack = static_cast<std::uint32_t>(slack), .filled = true});
+}
+
+// ---- free ----
+
+inline StackId Watcher::free_usual(segment::CounterShard &shard, const Watched &watched, std::uintptr_t frame,
+                                   Giving giving) {
+    const Note note(watched.note);
+    if (!watches_all_ || !note.only_filled(giving.family)) return 0;
+    const std::uint32_t slack = note.slack();
+    const std::uintptr_t asked_end = watched.end() - slack;
+    if (slack < kUsualSlack || slack > watched.room ||
+        (giving.bytes != kAnyBytes && giving.bytes != asked_end - watched.user) ||
+        !fill::is_whole(asked_end, watched.end(), fill::kSlack) ||
+        block_bytes(watched) > state.options.quarantine_bytes / kLargestShare)
+        return 0;
+    return stack_at(shard, frame);
+}
+
+inline bool Watcher::keep(const Watched &watched, StackId stack, bool poison) {
+    Note note(watched.note);
+    const bool kept = quarantine_.push(
+        {watched.block, watched.large, static_cast<std::uint32_t>(block_bytes(watched)), watched.note});
+    note.set_state(Note::State::none);
+    if (!kept) return false;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (poison) fill::put_freed(watched.user, watched.end());
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    note.keep(stack, poison);
+    return true;
+}
+
+inline bool Watcher::keep_usual(const Watched &watched, StackId stack) { return keep(watched, stack, true); }
+
+// As keep_usual has left it.
+inline bool Watcher::is_as_left(const Quarantine::Kept &kept) {
+    return !kept.large && Note(kept.note).only_poisoned() &&
+           fill::is_whole(kept.block, kept.block + kept.bytes - 1, fill::kFreed);
+}
+
+template <class Release>
+void Watcher::make_room(segment::CounterShard &shard, std::size_t bytes, Release release_small) {
+    const std::uint64_t limit = state.options.quarantine_bytes;
+    if (!quarantine_.is_over(limit - bytes)) [[likely]]
+        return;
+    // Several at once, and then none for a while: when a few have to go, no branch can foresee.
+    const std::uint64_t most = limit - bytes - std::min((limit - bytes) / 16, kRoomBytes);
+    for (int i = 0; i < kRoomBlocks && quarantine_.is_over(most); ++i) {
+        const Quarantine::Kept kept = quarantine_.pop();
+        if (is_as_left(kept)) [[likely]] {
+            Note(kept.note).set_state(Note::State::none);
+            release_small(kept.block, kept.bytes);
+        } else {
+            release(shard, kept);
+        }
+    }
+}
+
+}  // namespace hakmem
