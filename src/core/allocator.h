@@ -780,6 +780,7 @@ void Allocator<P>::deallocate_watched(void *user, void *block, std::size_t size_
         if (note != nullptr &&
             P::watched_freed(cache.probe, watched_small(address_of(user), address_of(block), slot_bytes, note), giving))
             return;
+        if (note != nullptr) drop_note(note);
         deallocate_small(block, size_class);
     }
 }
@@ -791,6 +792,7 @@ void Allocator<P>::release_kept(const Watched &watched) {
         if (!watched.large) {
             const std::size_t size_class = size_classes::of_request(watched.room);
             check_free_header(block, size_class);
+            drop_note(watched.note);
             deallocate_small(block, size_class);
         } else if (Span *span = page_map.span_of(watched.block)) {
             page_heap.release(span);
