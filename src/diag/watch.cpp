@@ -29,7 +29,7 @@ using segment::Level;
 constexpr std::uint32_t kLeastSlack = 16;
 
 // Freed samples that `trace` holds back, so that a second free of one still knows the first.
-constexpr std::uint64_t kTraceQuarantineBytes = 256 << 10;
+constexpr std::uint64_t kTraceQuarantineBytes = 16 << 10;
 
 // Blocks above this share of the quarantine would push everything else out: they go back at once.
 constexpr std::uint64_t kLargestShare = 4;
