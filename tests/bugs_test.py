@@ -131,6 +131,16 @@ class Levels(CatalogueTest):
     def test_guard(self):
         self.check_level("guard")
 
+    def test_stacks_of_samples(self):
+        """Where every block is sampled, the second free of one knows who allocated it and who freed it first."""
+        for size in (24, 5000, 20000, 60000):
+            with self.subTest(size=size):
+                result = self.hakmem_run([PROGRAMS / "double_free", "immediate", str(size)], level="trace",
+                                         options={"sample_bytes": 1})
+                [incident] = self.incidents(result.store)
+                for stack in ("alloc", "previous_free", "free"):
+                    self.assertIsNotNone(harness.own_frame(incident["stacks"].get(stack, [])), (stack, incident))
+
 
 class Correct(CatalogueTest):
     """No false alarm, and the right output, at every level and under the production library."""

@@ -21,6 +21,7 @@ class Relaxed {
     void operator|=(T bits) { *this = static_cast<T>(*this | bits); }
     // For anybody.
     T fetch_or(T bits) { return value_.fetch_or(bits, std::memory_order_relaxed); }
+    T fetch_add(T more) { return value_.fetch_add(more, std::memory_order_relaxed); }
     T exchange(T value) { return value_.exchange(value, std::memory_order_relaxed); }
 
   private:

@@ -345,7 +345,7 @@ inline __attribute__((always_inline)) void *Allocator<P>::allocate_usual(std::si
     const Region &region = *page_map.find(address_of(block)).region();
     Span *span = region.page_at(address_of(block)).span();
     const std::uint32_t index = size_classes::slot_index(slot_class, address_of(block) - span->first_slot());
-    BlockNote *note = has_row(span, index) ? note_in(region, span, index) : nullptr;
+    BlockNote *note = note_in_row(region, span, index);
     if (note == nullptr) return nullptr;
     cache.top[slot_class] = top + 1;
     header_byte::store(block, header_byte::watched(slot_class));
@@ -732,7 +732,7 @@ inline __attribute__((always_inline)) bool Allocator<P>::deallocate_usual(void *
     // Looked at right after the note, for which it need not wait.
     __builtin_prefetch(pointer_to(start + size_classes::kSlotBytes[size_class] - 2));
     const Slot slot = genuine_slot_in(*entry.region(), block, size_class);
-    BlockNote *note = slot.span != nullptr ? note_in(*entry.region(), slot.span, slot.index) : nullptr;
+    BlockNote *note = slot.span != nullptr ? note_in_row(*entry.region(), slot.span, slot.index) : nullptr;
     if (note == nullptr) return false;
     Cache &cache = cache_;
     const Watched watched = watched_small(start, start, size_classes::kSlotBytes[size_class], note);
@@ -872,6 +872,7 @@ void Allocator<P>::deallocate_watched(void *user, void *block, std::size_t size_
         if (note != nullptr &&
             P::watched_freed(cache.probe, watched_small(address_of(user), address_of(block), slot_bytes, note), giving))
             return;
+        if (note != nullptr) drop_note(note);
         deallocate_small(block, size_class);
     }
 }
@@ -881,6 +882,7 @@ void Allocator<P>::release_kept(const Watched &watched) {
     if constexpr (P::kDiagnostic) {
         void *block = pointer_to(watched.block);
         if (!watched.large) {
+            drop_note(watched.note);
             release_small(block, size_classes::of_request(watched.room));
         } else if (Span *span = page_map.span_of(watched.block)) {
             page_heap.release(span);

@@ -9,32 +9,72 @@
 
 namespace hakmem {
 
-BlockNote *notes::make_row(Span *span, std::uint32_t row) {
-    Region *region = page_map.find(span->start).region();
+constinit NoteTable notes::singles;
+constinit std::atomic<bool> notes::are_many{false};
+
+namespace {
+
+bool make_rows(Region *region) {
     BlockNote *notes = region->notes.load(std::memory_order_acquire);
-    if (notes == nullptr) {
-        auto *fresh = static_cast<BlockNote *>(os::map(kUnitBytes));
-        if (fresh == nullptr) return nullptr;
-        if (region->notes.compare_exchange_strong(notes, fresh))
-            notes = fresh;
-        else
-            os::unmap(fresh, kUnitBytes);
+    if (notes != nullptr) return true;
+    auto *fresh = static_cast<BlockNote *>(os::map(kUnitBytes));
+    if (fresh == nullptr) return false;
+    if (!region->notes.compare_exchange_strong(notes, fresh)) os::unmap(fresh, kUnitBytes);
+    return true;
+}
+
+// A note by itself, if there may be one more.
+BlockNote *make_single(Span *span, std::uint32_t index) {
+    const std::uintptr_t block = span->slot(index);
+    // Left behind by a block of which the policy never heard that it was freed.
+    if (BlockNote *note = notes::singles.find(block); note != nullptr) return note;
+    if (notes::are_many.load(std::memory_order_relaxed) || span->single_notes > span->slots / notes::kFewOf)
+        return nullptr;
+    BlockNote *note = notes::singles.make(block);
+    if (note != nullptr) span->single_notes.fetch_add(1);
+    return note;
+}
+
+}  // namespace
+
+BlockNote *notes::make(Span *span, std::uint32_t index) {
+    const std::uint32_t row = index / kChunk;
+    BlockNote *note = span->in_rows ? nullptr : make_single(span, index);
+    if (note == nullptr) {
+        Region *region = page_map.find(span->start).region();
+        if (!make_rows(region)) return nullptr;
+        span->in_rows = true;
+        note = chunk_of(region->notes.load(std::memory_order_acquire), span, row) + index % kChunk;
     }
     // Another thread may be making a note in the same span.
     used_word(span, row).fetch_or(used_bit(row));
     span->watched = true;
-    return chunk_of(notes, span, row);
+    return note;
+}
+
+void notes::drop_single(BlockNote *note) {
+    if (Span *span = page_map.span_of(singles.block_of(note)); span != nullptr)
+        span->single_notes.fetch_add(static_cast<std::uint16_t>(-1));
+    singles.drop(note);
 }
 
 void drop_notes(Span *span) {
     const Region *region = page_map.find(span->start).region();
-    BlockNote *kept = region->notes.load(std::memory_order_acquire);
+    BlockNote *kept = span->in_rows ? region->notes.load(std::memory_order_acquire) : nullptr;
     span->watched = false;
-    if (kept == nullptr) return;
-    for (std::uint32_t row = 0; row * notes::kChunk < span->slots; ++row) {
-        if ((notes::used_word(span, row) & notes::used_bit(row)) == 0) continue;
-        BlockNote *chunk = notes::chunk_of(kept, span, row);
-        for (std::uint32_t i = 0; i < notes::kChunk; ++i) chunk[i].clear();
+    for (std::uint32_t index = 0; index < span->slots; ++index) {
+        const std::uint32_t row = index / notes::kChunk;
+        if ((notes::used_word(span, row) & notes::used_bit(row)) == 0) {
+            index = (row + 1) * notes::kChunk - 1;
+            continue;
+        }
+        // What was never written to is not touched.
+        if (kept != nullptr) {
+            BlockNote *note = notes::chunk_of(kept, span, row) + index % notes::kChunk;
+            if (!note->is_clear()) note->clear();
+        }
+        if (span->single_notes == 0) continue;
+        if (BlockNote *left = notes::singles.find(span->slot(index)); left != nullptr) notes::drop_single(left);
     }
 }
 

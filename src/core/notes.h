@@ -1,12 +1,17 @@
-// Where the notes of watched blocks (watch.h) are kept: out of line, away from what the program writes to. A small
-// slot's lie beside its region, made when the first block there is watched; a large block's is in its span.
+// Where the notes of watched blocks (watch.h) are kept: out of line, away from what the program writes to. A large
+// block's is in its span. A small slot's lies by itself, in a table for all of them, for as long as few of its span
+// have one: samples come by everywhere in time, and are never many at once. Once they are many, the span's next ones
+// lie beside the region.
 //
-// A region's notes lie in rows: each has a chunk of notes of every span that the region has room for. So where only few
-// blocks are watched, or slots are large, few pages are touched.
+// There they lie in rows: each has a chunk of notes of every span that the region has room for. So where slots are
+// large, few pages are touched.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <iterator>
 
+#include "core/note_table.h"
 #include "core/page_map.h"
 #include "core/span.h"
 #include "core/watch.h"
@@ -21,7 +26,8 @@ inline constexpr std::uint32_t kRow = kChunk * kSpansInRegion;
 static_assert(std::size_t{kRow} * sizeof(BlockNote) * size_classes::kSpanBytes / size_classes::kGranule / kChunk ==
               kUnitBytes);
 
-// Which rows a span has used is a bit for every kRowsInBit of them, in its own note, which is for nothing else.
+// Which rows of a span have had notes, here or by themselves, is a bit for every kRowsInBit of them, in its own note,
+// which is for nothing else.
 inline constexpr std::uint32_t kRowsInBit = size_classes::kSpanBytes / size_classes::kGranule / kChunk / 128;
 static_assert(kRowsInBit > 0 && sizeof(BlockNote) * 8 == 128);
 
@@ -35,31 +41,53 @@ inline Relaxed<std::uint32_t> &used_word(Span *span, std::uint32_t row) {
 }
 constexpr std::uint32_t used_bit(std::uint32_t row) { return 1u << (row / kRowsInBit % 32); }
 
-// The span's first in that row: nullptr if there is no memory.
-BlockNote *make_row(Span *span, std::uint32_t row);
+// One slot in so many, and one more, may have a note by itself.
+inline constexpr std::uint32_t kFewOf = 16;
+
+extern constinit NoteTable singles;
+
+// Set by the policy as long as every block is watched: then a span's first notes lie in rows already.
+extern constinit std::atomic<bool> are_many;
+
+// nullptr if there is no memory.
+BlockNote *make(Span *span, std::uint32_t index);
+
+void drop_single(BlockNote *note);
 
 }  // namespace notes
 
-// The note of a slot in that region; nullptr if nothing in its span has been watched.
-inline BlockNote *note_in(const Region &region, Span *span, std::uint32_t index) {
-    BlockNote *notes = region.notes.load(std::memory_order_acquire);
-    if (notes == nullptr || !span->watched) return nullptr;
-    return notes::chunk_of(notes, span, index / notes::kChunk) + index % notes::kChunk;
-}
-
-// One may be written to: the span knows that it has to be forgotten.
-inline bool has_row(Span *span, std::uint32_t index) {
+// The note of a slot of that region where it lies in a row; nullptr where it does not.
+inline BlockNote *note_in_row(const Region &region, Span *span, std::uint32_t index) {
     const std::uint32_t row = index / notes::kChunk;
-    return (notes::used_word(span, row) & notes::used_bit(row)) != 0;
+    if (!span->in_rows || (notes::used_word(span, row) & notes::used_bit(row)) == 0) return nullptr;
+    BlockNote *notes = region.notes.load(std::memory_order_acquire);
+    return notes != nullptr ? notes::chunk_of(notes, span, row) + index % notes::kChunk : nullptr;
 }
 
 // The note of a slot; nullptr if there is no memory for notes, or, unless `make` is set, if there is no note here yet.
 inline BlockNote *note_of(Span *span, std::uint32_t index, bool make) {
-    if (make && !has_row(span, index)) [[unlikely]] {
-        BlockNote *first = notes::make_row(span, index / notes::kChunk);
-        return first != nullptr ? first + index % notes::kChunk : nullptr;
-    }
-    return note_in(*page_map.find(span->start).region(), span, index);
+    BlockNote *note = note_in_row(*page_map.find(span->start).region(), span, index);
+    // Where one lies by itself it is from before, and this one was never used.
+    if (note != nullptr && (make || span->single_notes == 0 || note->words[0] != 0)) [[likely]]
+        return note;
+    if (make) return notes::make(span, index);
+    return span->watched ? notes::singles.find(span->slot(index)) : nullptr;
+}
+
+// The block is watched no more: its slot is about to be free.
+inline void drop_note(BlockNote *note) {
+    if (notes::singles.holds(note)) notes::drop_single(note);
+}
+
+// Still the block's, for whoever doesn't have the block: one that lay by itself may be another's by now.
+inline bool is_its_note(const Watched &watched) {
+    return !notes::singles.holds(watched.note) || notes::singles.block_of(watched.note) == watched.block;
+}
+
+// For the same: the note as it was at one moment. False if it is another's.
+inline bool read_note(const Watched &watched, BlockNote &copy) {
+    for (unsigned i = 0; i < std::size(copy.words); ++i) copy.words[i] = std::uint32_t{watched.note->words[i]};
+    return is_its_note(watched);
 }
 
 // Forgets the notes of a small span that goes.

@@ -105,7 +105,7 @@ struct PageEntry {
 // A unit of 2 MiB cut into spans. Lives out of line; lists and bitmaps belong to the page heap.
 struct Region {
     std::uintptr_t start;
-    // One note a granule of the unit (notes.cpp); made when the first block here is watched.
+    // One note a granule of the unit (notes.h); made when many blocks of a span here are watched.
     std::atomic<BlockNote *> notes;
     std::atomic<std::uint64_t> pages[kPagesInUnit];  // PageEntry
 

@@ -35,6 +35,7 @@ struct Span {
     bool emptied;                        // run: all pages but the first have been moved elsewhere
     Relaxed<bool> watched;               // run, mapping: its block is watched; small: some slots have notes
     Relaxed<bool> freed;                 // guarded: the program has freed it
+    Relaxed<bool> in_rows;               // small: so many of its slots have notes that these lie in rows (notes.h)
     Relaxed<std::uint32_t> user_offset;  // run, mapping, guarded: from start to the block's user memory
     Relaxed<std::uint32_t> slots;        // small
     Relaxed<std::uint32_t> carved;       // small: slots [0, carved) have been handed out before and carry a header
@@ -48,13 +49,14 @@ struct Span {
     // span is not released, however free it looks.
     std::atomic<std::uint32_t> remote_count;
     static constexpr std::uint32_t kRemotePin = 1u << 16;
-    std::atomic<bool> remote_posted;  // is on a heap's remote stack
+    std::atomic<bool> remote_posted;      // is on a heap's remote stack
+    Relaxed<std::uint16_t> single_notes;  // small: of its slots, that lie by themselves (notes.h)
     Span *next_remote;
 
     SpanLink partial;  // heap's spans of one class with room
     SpanLink all;      // heap's spans
 
-    BlockNote note;  // run, mapping, guarded: of the block, if watched; small: where its slots' notes are (notes.cpp)
+    BlockNote note;  // run, mapping, guarded: of the block, if watched; small: which slots may have notes (notes.h)
 
     // Small: a bit a slot that lies here for the owner to take. Right behind the record, so that a check of a free
     // looks at neighbouring lines.

@@ -39,6 +39,7 @@ struct BlockNote {
     void clear() {
         for (auto &word : words) word = 0;
     }
+    bool is_clear() const { return (words[0] | words[1] | words[2] | words[3]) == 0; }
 };
 
 // A watched block as the policy sees it.

@@ -94,13 +94,21 @@ class Sweep {
     // Slack and quarantined memory of a watched block. The block and its note may change at any moment, as its owner
     // goes on: so each look starts anew, and nothing is written.
     void visit_note(std::uintptr_t block, Watched watched) {
-        if (Watcher::looks_well(watched)) return;
-        if (!stays_wrong([&] { return looks_bad(block, watched); })) return;
-        if (Watcher::report_found(shard_, watched)) ++result_.corrupt;
+        if (!looks_bad(watched)) return;
+        if (!stays_wrong([&] { return find_watched(block, watched) && watched.block == block && looks_bad(watched); }))
+            return;
+        if (Watcher::report_found(shard_, as_seen(watched))) ++result_.corrupt;
+        // The owner's own check is not to find it once more.
+        if (Note(&seen_).told() && is_its_note(watched)) Note(watched.note).set_told();
     }
 
-    static bool looks_bad(std::uintptr_t block, Watched &watched) {
-        return find_watched(block, watched) && watched.block == block && !Watcher::looks_well(watched);
+    bool looks_bad(const Watched &watched) {
+        return read_note(watched, seen_) && !Watcher::looks_well(as_seen(watched));
+    }
+
+    Watched as_seen(Watched watched) {
+        watched.note = &seen_;
+        return watched;
     }
 
     void visit_large(Span &span, std::uintptr_t start) {
@@ -157,6 +165,7 @@ class Sweep {
     CounterShard &shard_;
     std::uint64_t deadline_ns_;
     Result result_;
+    BlockNote seen_{};  // what the last look saw
 };
 
 }  // namespace

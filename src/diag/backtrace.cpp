@@ -1,18 +1,22 @@
 #include "diag/backtrace.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #define UNW_LOCAL_ONLY
 #include <libunwind.h>
 #include <sched.h>
 #include <sys/auxv.h>
 #include <time.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 
+#include "diag/file_pages.h"
 #include "diag/message.h"
 #include "diag/unwinder_files.h"
+#include "os/pages.h"
 
 extern "C" {
 // The linker's names for where this library (or program) begins and ends.
@@ -38,6 +42,8 @@ struct Unwinder {
 
 // Frames of ours between the program's call of free and here, at most.
 constexpr unsigned kOwnFrames = 16;
+
+constexpr char kLibrary[] = "libunwind.so.8";
 
 enum class Loaded : int { not_yet, now, yes, no };
 
@@ -105,7 +111,13 @@ bool load() {
     Loaded state = Loaded::not_yet;
     if (loaded.compare_exchange_strong(state, Loaded::now)) {
         find_own();
-        loaded = find_all(dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL)) ? Loaded::yes : Loaded::no;
+        const bool was_there = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD) != nullptr;
+        void *library = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
+        const bool complete = find_all(library);
+        link_map *map = nullptr;
+        if (complete && !was_there) dlinfo(library, RTLD_DI_LINKMAP, &map);
+        file_pages::start(map != nullptr ? map->l_addr : 0);
+        loaded = complete ? Loaded::yes : Loaded::no;
     }
     return loaded.load(std::memory_order_acquire) == Loaded::yes;
 }
@@ -145,6 +157,17 @@ void start() {
 
 namespace {
 
+// A process that unwinds seldom has no use for the tables in between; one that does it all the time would only ask for
+// them again. So many times at once, and then once in so many milliseconds.
+bool may_let_go() {
+    constexpr std::uint64_t kEveryMs = 16, kAtOnce = 256;
+    static constinit std::atomic<std::uint64_t> spent_until_ms{0};
+    const std::uint64_t now = os::coarse_milliseconds();
+    std::uint64_t seen = spent_until_ms.load(std::memory_order_relaxed);
+    const std::uint64_t from = now > kAtOnce * kEveryMs ? std::max(seen, now - kAtOnce * kEveryMs) : seen;
+    return from <= now && spent_until_ms.compare_exchange_strong(seen, from + kEveryMs, std::memory_order_relaxed);
+}
+
 // Return addresses in `buffer`; how many.
 inline __attribute__((always_inline)) int walk(void **buffer, int most, Pace pace) {
     if (pace == Pace::fast) return unwinder.backtrace(buffer, most);
@@ -178,6 +201,7 @@ inline __attribute__((always_inline)) void capture_from(Trace &trace, unsigned d
         for (int i = first; i < found && trace.frames < depth; ++i) {
             trace.pc[trace.frames++] = reinterpret_cast<std::uintptr_t>(buffer[i]);
         }
+        if (pace == Pace::step_by_step && may_let_go()) file_pages::let_go({trace.pc, trace.frames});
     }
     leave();
 }

@@ -49,7 +49,11 @@ constinit std::atomic<bool> DiagProbe::verify_frees_{false};
 constinit thread_local DiagProbe::ThreadState *DiagProbe::this_threads_ = nullptr;
 constinit thread_local DiagProbe::LetThrough DiagProbe::let_through_ = {};
 
-void DiagProbe::follow_level() { verify_frees_ = state.level.load() >= segment::Level::verify; }
+void DiagProbe::follow_level() {
+    const segment::Level level = state.level.load();
+    verify_frees_ = level >= segment::Level::verify;
+    notes::are_many = level >= segment::Level::guard;
+}
 
 void DiagProbe::library_started(const SlotBytes &slot_bytes, ReleaseKept release_kept) {
     const Undisturbed undisturbed;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "core/notes.h"
 #include "diag/fill.h"
 #include "diag/watch.h"
 
@@ -108,7 +109,7 @@ void Watcher::make_room(segment::CounterShard &shard, std::size_t bytes, Release
     const std::uint64_t most = limit - bytes - std::min((limit - bytes) / 16, kRoomBytes);
     for (int i = 0; i < kRoomBlocks && quarantine_.is_over(most); ++i) {
         const Quarantine::Kept kept = quarantine_.pop();
-        if (is_as_left(kept)) [[likely]] {
+        if (is_as_left(kept) && !notes::singles.holds(kept.note)) [[likely]] {
             Note(kept.note).set_state(Note::State::none);
             release_small(kept.block, kept.bytes);
         } else {

@@ -26,8 +26,10 @@ namespace {
 using segment::CounterShard;
 using segment::Level;
 
-// Freed samples that `trace` holds back, so that a second free of one still knows the first.
-constexpr std::uint64_t kTraceQuarantineBytes = 256 << 10;
+// Freed samples that `trace` holds back, so that a second free of one still knows the first. Each keeps a span, which
+// at the usual rate is what counts; whoever asks for more samples is after something.
+constexpr std::uint64_t kTraceQuarantineBytes = 16 << 10, kDenseQuarantineBytes = 256 << 10;
+constexpr std::uint64_t kDenseSampleBytes = 64 << 10;
 
 // A change of the control word is in force within a few times this.
 constexpr std::uint64_t kLookUpMs = 20;
@@ -64,7 +66,10 @@ std::uint64_t quarantine_limit(Level level) {
         case Level::guard:
             return state.options.quarantine_bytes;
         case Level::trace:
-            return std::min(kTraceQuarantineBytes, state.options.quarantine_bytes);
+            return std::min(state.sample_bytes.load(std::memory_order_relaxed) <= kDenseSampleBytes
+                                ? kDenseQuarantineBytes
+                                : kTraceQuarantineBytes,
+                            state.options.quarantine_bytes);
         default:
             return 0;
     }
