@@ -659,7 +659,8 @@ typename Allocator<P>::Slot Allocator<P>::genuine_slot(void *block, std::size_t 
 }
 
 template <Probe P>
-typename Allocator<P>::Slot Allocator<P>::genuine_slot_in(const Region &region, void *block, std::size_t size_class) {
+inline __attribute__((always_inline)) typename Allocator<P>::Slot Allocator<P>::genuine_slot_in(
+    const Region &region, void *block, std::size_t size_class) {
     const PageEntry page = region.page_at(address_of(block));
     if (!page.is_small(size_class)) return {};
     Span *span = page.span();
