@@ -328,7 +328,7 @@ void *Allocator<P>::allocate_slow(std::size_t bytes, std::size_t size_class, Fam
     return allocate_slower(bytes, size_class, family);
 }
 
-// Where all blocks are watched, nearly every one. nullptr where anything is not as usual: nothing has been done then.
+// Where all blocks are watched, nearly every one. nullptr where anything is not as usual: no block has been taken then.
 template <Probe P>
 inline __attribute__((always_inline)) void *Allocator<P>::allocate_usual(std::size_t bytes, std::size_t size_class,
                                                                          std::uintptr_t frame, Family family) {
@@ -342,10 +342,13 @@ inline __attribute__((always_inline)) void *Allocator<P>::allocate_usual(std::si
     if (Cache::empty(top)) return nullptr;
     void *block = *top;
     if (header_byte::load(block) != header_byte::free(slot_class)) return nullptr;
-    const Region &region = *page_map.find(address_of(block)).region();
+    const PageMap::Entry entry = page_map.find(address_of(block));
+    if (!entry.is_region()) return nullptr;
+    const Region &region = *entry.region();
     Span *span = region.page_at(address_of(block)).span();
+    if (span == nullptr) return nullptr;
     const std::uint32_t index = size_classes::slot_index(slot_class, address_of(block) - span->first_slot());
-    BlockNote *note = note_in_row(region, span, index);
+    BlockNote *note = span->single_notes == 0 ? note_in_row(region, span, index) : nullptr;
     if (note == nullptr) return nullptr;
     cache.top[slot_class] = top + 1;
     header_byte::store(block, header_byte::watched(slot_class));
@@ -459,6 +462,8 @@ void *Allocator<P>::allocate_planned(const WatchPlan &plan, std::size_t bytes, F
     if constexpr (P::kDiagnostic) {
         if (!plan.watch) return block;
         Span *span = page_map.span_of(address_of(block));
+        // Before the level rose, a free may have got by on what only looked like a header.
+        if (span == nullptr || span->kind != SpanKind::small) return block;
         const std::size_t offset = address_of(block) - span->first_slot();
         BlockNote *note = note_of(span, size_classes::slot_index(size_class, offset), true);
         if (note == nullptr) return block;
@@ -723,7 +728,8 @@ void Allocator<P>::deallocate_other(void *block, std::uint32_t header, Giving gi
     if (header != BlockHeader::kAligned || !deallocate_aligned(block)) deallocate_rest(block, header, giving);
 }
 
-// What allocate_usual has made, and nobody has changed. False where anything is not as usual: nothing has been done.
+// What allocate_usual has made, and nobody has changed. False where anything is not as usual: it is still the
+// program's.
 template <Probe P>
 inline __attribute__((always_inline)) bool Allocator<P>::deallocate_usual(void *block, std::size_t size_class,
                                                                           std::uintptr_t frame, Giving giving) {
@@ -859,10 +865,6 @@ void Allocator<P>::deallocate_watched(void *user, void *block, std::size_t size_
     if constexpr (P::kDiagnostic) {
         Cache &cache = cache_;
         const std::size_t slot_bytes = size_classes::kSlotBytes[size_class];
-        BlockNote *note = note_of(slot.span, slot.index, false);
-        // Both are looked at next, and neither need wait for the other.
-        __builtin_prefetch(note);
-        __builtin_prefetch(static_cast<char *>(block) + slot_bytes - 2);
         // Of two threads that free it at once, one finds it free.
         const std::uint8_t found = header_byte::exchange(block, header_byte::free(size_class));
         if (found != header_byte::watched(size_class)) {
@@ -870,6 +872,8 @@ void Allocator<P>::deallocate_watched(void *user, void *block, std::size_t size_
             return;
         }
         P::freed(cache.probe, size_class);
+        // Not before: of a block that is somebody else's by now it may be another one's.
+        BlockNote *note = note_of(slot.span, slot.index, false);
         if (note != nullptr &&
             P::watched_freed(cache.probe, watched_small(address_of(user), address_of(block), slot_bytes, note), giving))
             return;

@@ -10,8 +10,9 @@ NoteTable::Group &NoteTable::group_of(Group *groups, std::uintptr_t block, unsig
 }
 
 BlockNote *NoteTable::find(std::uintptr_t block) const {
-    Group *groups = groups_.load(std::memory_order_acquire);
+    // In this order: where there is a level, there is a table.
     const unsigned levels = levels_.load(std::memory_order_acquire);
+    Group *groups = groups_.load(std::memory_order_acquire);
     for (unsigned level = 0; level < levels; ++level) {
         Group &group = group_of(groups, block, level);
         for (unsigned i = 0; i < kNotes; ++i) {

@@ -41,6 +41,10 @@ BlockNote *notes::make(Span *span, std::uint32_t index) {
     const std::uint32_t row = index / kChunk;
     BlockNote *note = span->in_rows ? nullptr : make_single(span, index);
     if (note == nullptr) {
+        // A slot that was kept and is handed out again has one note, not two.
+        if (span->single_notes != 0) {
+            if (BlockNote *before = singles.find(span->slot(index)); before != nullptr) drop_single(before);
+        }
         Region *region = page_map.find(span->start).region();
         if (!make_rows(region)) return nullptr;
         span->in_rows = true;

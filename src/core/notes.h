@@ -68,7 +68,7 @@ inline BlockNote *note_in_row(const Region &region, Span *span, std::uint32_t in
 inline BlockNote *note_of(Span *span, std::uint32_t index, bool make) {
     BlockNote *note = note_in_row(*page_map.find(span->start).region(), span, index);
     // Where one lies by itself it is from before, and this one was never used.
-    if (note != nullptr && (make || span->single_notes == 0 || note->words[0] != 0)) [[likely]]
+    if (note != nullptr && (span->single_notes == 0 || (!make && note->words[0] != 0))) [[likely]]
         return note;
     if (make) return notes::make(span, index);
     return span->watched ? notes::singles.find(span->slot(index)) : nullptr;

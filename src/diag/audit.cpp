@@ -92,7 +92,7 @@ class Sweep {
     }
 
     // Slack and quarantined memory of a watched block. The block and its note may change at any moment, as its owner
-    // goes on: so each look starts anew, and nothing is written.
+    // goes on: so each look starts anew.
     void visit_note(std::uintptr_t block, Watched watched) {
         if (!looks_bad(watched)) return;
         if (!stays_wrong([&] { return find_watched(block, watched) && watched.block == block && looks_bad(watched); }))

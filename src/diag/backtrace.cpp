@@ -111,11 +111,12 @@ bool load() {
     Loaded state = Loaded::not_yet;
     if (loaded.compare_exchange_strong(state, Loaded::now)) {
         find_own();
-        const bool was_there = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD) != nullptr;
+        void *already = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
         void *library = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
         const bool complete = find_all(library);
         link_map *map = nullptr;
-        if (complete && !was_there) dlinfo(library, RTLD_DI_LINKMAP, &map);
+        if (complete && already == nullptr) dlinfo(library, RTLD_DI_LINKMAP, &map);
+        if (already != nullptr) dlclose(already);
         file_pages::start(map != nullptr ? map->l_addr : 0);
         loaded = complete ? Loaded::yes : Loaded::no;
     }

@@ -9,8 +9,9 @@ namespace hakmem {
 Evidence evidence_of(BlockFacts &facts) {
     Evidence evidence;
     Watched watched;
-    if (facts.block != 0 && find_watched(facts.block, watched)) {
-        const Note note(watched.note);
+    BlockNote seen;
+    if (facts.block != 0 && find_watched(facts.block, watched) && read_note(watched, seen)) {
+        const Note note(&seen);
         if (note.state() == Note::State::live) {
             if (facts.owner == Owner::small && !facts.header16_hurt)
                 facts.header_expected = header_byte::watched(facts.size_class);
@@ -22,8 +23,8 @@ Evidence evidence_of(BlockFacts &facts) {
         }
     }
     Watched neighbour;
-    if (facts.left_block != 0 && find_watched(facts.left_block, neighbour)) {
-        const Note note(neighbour.note);
+    if (facts.left_block != 0 && find_watched(facts.left_block, neighbour) && read_note(neighbour, seen)) {
+        const Note note(&seen);
         if (note.state() != Note::State::none) evidence.suspect_alloc = note.alloc_stack();
     }
     return evidence;

@@ -94,6 +94,7 @@ void DiagProbe::memory_short(ThreadState &thread) {
 void DiagProbe::thread_ended(ThreadState &thread) {
     const Undisturbed undisturbed;
     segment::CounterShard *shard = thread.shard;
+    thread.watcher.stop();  // once more: what went home in between may have unwound, and so allocated
     thread.shard = nullptr;
     this_threads_ = nullptr;
     const std::uint32_t index = state.shards.index_of(shard);
@@ -174,12 +175,14 @@ audit::Result DiagProbe::audit_now() {
 
 void DiagProbe::watchpoint_hit(std::uintptr_t address, std::uintptr_t pc, std::uintptr_t behind) {
     const std::uintptr_t block = hunt.block_at(address);
-    Watched watched;
-    if (Watcher::fills_slack() || block == 0 || !find_watched(block, watched)) return;
+    if (Watcher::fills_slack() || block == 0) return;
     const Undisturbed undisturbed;
     backtrace::Trace trace;
     backtrace::capture_interrupted(trace, state.options.stack_depth, pc, behind);
-    Watcher::report_caught(this_threads_shard(), watched, address, trace);
+    // Not before: unwinding takes its time, and the block is not this thread's.
+    Watched watched;
+    if (hunt.block_at(address) == block && find_watched(block, watched))
+        Watcher::report_caught(this_threads_shard(), watched, address, trace);
 }
 
 void DiagProbe::nudged() {

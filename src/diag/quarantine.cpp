@@ -1,5 +1,6 @@
 #include "diag/quarantine.h"
 
+#include "diag/undisturbed.h"
 #include "os/pages.h"
 
 namespace hakmem {
@@ -9,6 +10,7 @@ constinit std::atomic<std::int64_t> Quarantine::total_{0};
 bool Quarantine::grow() {
     const std::uint32_t room = room_ == 0 ? kFirstRoom : 2 * room_;
     if (room > kMostRoom) return false;
+    const Undisturbed undisturbed;
     auto *larger = static_cast<Entry *>(os::map(room * sizeof(Entry)));
     if (larger == nullptr) return false;
     for (std::uint32_t i = tail_; i != head_; ++i) larger[i & (room - 1)] = at(i);

@@ -39,6 +39,8 @@ class Quarantine {
         return true;
     }
 
+    std::int64_t own_bytes() const { return own_bytes_; }
+
     // Takes the oldest block out.
     Kept pop() {
         if (empty()) return {};

@@ -44,6 +44,8 @@ inline void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
 
 inline StackId Watcher::plan_usual(segment::CounterShard &shard, std::size_t size_class, std::uintptr_t frame) {
     if (!watches_all_ || remaining_[size_class] <= 1 || hunt.wants(size_class)) return 0;
+    // Before the unwinder, which may allocate: the next one is due, whoever makes it.
+    countdown_[size_class] = 1;
     const StackId stack = stack_at(shard, frame);
     const std::uint32_t one_in = state.options.guard_sample;
     if (stack == 0 || one_in == 0) return stack;
@@ -54,7 +56,6 @@ inline StackId Watcher::plan_usual(segment::CounterShard &shard, std::size_t siz
 inline void Watcher::watched_usual(StackId stack, const Watched &watched, std::size_t bytes, std::size_t size_class,
                                    Family family) {
     --remaining_[size_class];
-    countdown_[size_class] = 1;
     draw_ = 0;
     const std::size_t slack = watched.room - bytes;
     put_slack(watched.end() - slack, watched.end());

@@ -678,6 +678,7 @@ bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) 
 
 void Watcher::release(CounterShard &shard, const Quarantine::Kept &kept) {
     if (kept.block == 0) return;
+    const Undisturbed undisturbed;
     Watched watched;
     if (!kept.large)
         watched = watched_small(kept.block, kept.block, kept.bytes, kept.note);
@@ -690,7 +691,12 @@ void Watcher::release(CounterShard &shard, const Quarantine::Kept &kept) {
 
 void Watcher::trim_quarantine(CounterShard &shard, std::uint64_t most) {
     // Two for each that comes: bounds that other threads have left behind are reached in time, and no free takes long.
-    for (int i = 0; i < 2 && quarantine_.is_over(most); ++i) release(shard, quarantine_.pop());
+    // Little is what all of them are not told of: at `trace`, the bound is each thread's.
+    const bool each = !watches_all_;
+    const auto is_over = [&] {
+        return each ? quarantine_.own_bytes() > static_cast<std::int64_t>(most) : quarantine_.is_over(most);
+    };
+    for (int i = 0; i < 2 && is_over(); ++i) release(shard, quarantine_.pop());
 }
 
 void Watcher::forget(const Watched &watched) {
@@ -718,9 +724,7 @@ void Watcher::end(CounterShard &shard) {
     release_all(shard);
     quarantine_.release_memory();
     memo_.forget();
-    // Should the thread start once more, it follows the level anew.
-    watches_all_ = false;
-    changes_seen_ = 0;
+    stop();
 }
 
 }  // namespace hakmem

@@ -27,11 +27,12 @@ class Watcher {
     bool is_up_to_date() const { return state.changes.load(std::memory_order_acquire) == changes_seen_; }
     void follow();
 
-    // Nearly every small block at `guard`, in few instructions (usual.h): what the rest is to plan, watched and freed.
-    // 0 or false where anything is out of the ordinary: then nothing has been done. `frame` is an address in the frame
-    // of the function that the program has called, or of one of its callees.
     // What nobody asked for at least, behind every block at `guard`: an overflow that skips a few bytes lands here too.
     static constexpr std::uint32_t kUsualSlack = 16;
+
+    // Nearly every small block at `guard`, in few instructions (usual.h): what the rest is to plan, watched and freed.
+    // 0 or false where anything is out of the ordinary: then nothing has been done to the block. `frame` is an address
+    // in the frame of the function that the program has called, or of one of its callees.
     StackId plan_usual(segment::CounterShard &shard, std::size_t size_class, std::uintptr_t frame);
     void watched_usual(StackId stack, const Watched &watched, std::size_t bytes, std::size_t size_class, Family family);
     StackId free_usual(segment::CounterShard &shard, const Watched &watched, std::uintptr_t frame, Giving giving);
@@ -62,8 +63,13 @@ class Watcher {
 
     // Everything it kept goes back.
     void release_all(segment::CounterShard &shard);
-    // The thread ends.
+    // The thread ends: what it kept goes back.
     void end(segment::CounterShard &shard);
+    // It has ended, and has no shard any more. Should it start once more, it follows the level anew.
+    void stop() {
+        watches_all_ = false;
+        changes_seen_ = 0;
+    }
 
     void restart_after_fork() {
         applicant_.seat = 0;  // the parent's

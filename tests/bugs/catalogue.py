@@ -313,7 +313,7 @@ def _correct():
     for case, size in (("realloc_up_and_down", 4 << 20), ("every_size", 20000), ("page_aligned_by_chance", 31),
                        ("page_aligned_by_chance", 500), ("large_neighbours", 9000), ("large_neighbours", 1 << 20),
                        ("realloc_same_size", 100000), ("header_like_contents", 1000), ("calloc_is_zero", 5000),
-                       ("lifo_fifo_random", 3000), ("fork_and_free", 9000)):
+                       ("lifo_fifo_random", 3000), ("fork_and_free", 9000), ("errno_without_memory", 100)):
         yield Case("tricky", case, size=size)
     for case in ("freed_by_another", "realloc_by_another", "producer_consumer", "thread_churn", "detached_threads",
                  "thread_exit_destructors", "fork_among_threads", "cancelled_threads", "many_threads",

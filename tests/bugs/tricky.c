@@ -187,6 +187,23 @@ static void errno_is_kept(size_t size) {
     }
 }
 
+// What an allocator asks the kernel for in vain while it frees is not the program's business.
+static void errno_without_memory(size_t size) {
+    static void *blocks[20000];
+    const size_t count = sizeof blocks / sizeof *blocks;
+    for (size_t i = 0; i < count; ++i) blocks[i] = malloc(size);
+    struct rlimit limit;
+    check(getrlimit(RLIMIT_AS, &limit) == 0, "getrlimit");
+    const struct rlimit none = {4096, limit.rlim_max};
+    check(setrlimit(RLIMIT_AS, &none) == 0, "setrlimit");
+    for (size_t i = 0; i < count; ++i) {
+        errno = 4711;
+        free(blocks[i]);
+        check(errno == 4711, "free keeps errno");
+    }
+    setrlimit(RLIMIT_AS, &limit);
+}
+
 static void calloc_is_zero(size_t size) {
     for (int round = 0; round < 20; ++round) {
         unsigned char *blocks[100];
@@ -494,6 +511,7 @@ static const struct bug_case cases[] = {
     {"bad_alignments", bad_alignments},
     {"overflowing_sizes", overflowing_sizes},
     {"errno_is_kept", errno_is_kept},
+    {"errno_without_memory", errno_without_memory},
     {"calloc_is_zero", calloc_is_zero},
     {"libc_blocks", libc_blocks},
     {"stdio_blocks", stdio_blocks},
