@@ -66,6 +66,7 @@ void drop_notes(Span *span) {
     const Region *region = page_map.find(span->start).region();
     BlockNote *kept = span->in_rows ? region->notes.load(std::memory_order_acquire) : nullptr;
     span->watched = false;
+    if (kept == nullptr && span->single_notes == 0) return;
     for (std::uint32_t index = 0; index < span->slots; ++index) {
         const std::uint32_t row = index / notes::kChunk;
         if ((notes::used_word(span, row) & notes::used_bit(row)) == 0) {

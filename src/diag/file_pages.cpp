@@ -1,14 +1,13 @@
 #include "diag/file_pages.h"
 
 #include <elf.h>
-#include <fcntl.h>
 #include <link.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstddef>
 
 #include "base/bits.h"
+#include "diag/read_only_file.h"
 #include "os/pages.h"
 
 namespace hakmem::file_pages {
@@ -34,13 +33,6 @@ constinit unsigned long long unloaded_then = 0;
 // The kernel's word for each page.
 class KernelsPageMap {
   public:
-    KernelsPageMap() : file_(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)) {}
-    ~KernelsPageMap() {
-        if (file_ >= 0) close(file_);
-    }
-    KernelsPageMap(const KernelsPageMap &) = delete;
-    KernelsPageMap &operator=(const KernelsPageMap &) = delete;
-
     // Of the pages that are there none is memory of the process's own.
     bool is_files_own(const Range &pages) const {
         constexpr std::uint64_t kPresent = std::uint64_t{1} << 63, kSwapped = std::uint64_t{1} << 62,
@@ -50,7 +42,7 @@ class KernelsPageMap {
         for (std::uintptr_t at = pages.begin; at < pages.end;) {
             const std::size_t count = std::min<std::size_t>((pages.end - at) / page, std::size(words));
             const auto bytes = static_cast<ssize_t>(count * sizeof *words);
-            if (pread(file_, words, count * sizeof *words, static_cast<off_t>(at / page * sizeof *words)) != bytes)
+            if (file_.read_at(words, count * sizeof *words, static_cast<off_t>(at / page * sizeof *words)) != bytes)
                 return false;
             for (std::size_t i = 0; i < count; ++i) {
                 if ((words[i] & kSwapped) != 0 || (words[i] & (kPresent | kOfFile)) == kPresent) return false;
@@ -61,7 +53,7 @@ class KernelsPageMap {
     }
 
   private:
-    int file_;
+    ReadOnlyFile file_{"/proc/self/pagemap"};
 };
 
 // Whole pages only: what else is on the first may be in use.

@@ -1,6 +1,5 @@
 #include "diag/process.h"
 
-#include <fcntl.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -8,6 +7,8 @@
 #include <unistd.h>
 
 #include <cstring>
+
+#include "diag/read_only_file.h"
 
 extern "C" {
 extern char **environ;
@@ -62,11 +63,8 @@ std::uint64_t start_ticks_of_stat(const char *stat, std::size_t length) {
 }
 
 std::uint64_t start_ticks() {
-    const int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return 0;
     char text[1024];
-    const ssize_t length = read(fd, text, sizeof text);
-    close(fd);
+    const ssize_t length = ReadOnlyFile("/proc/self/stat").read(text, sizeof text);
     return length > 0 ? start_ticks_of_stat(text, static_cast<std::size_t>(length)) : 0;
 }
 

@@ -1,11 +1,11 @@
 #include "diag/regions.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include "diag/process.h"
+#include "diag/read_only_file.h"
 
 extern "C" {
 // The dynamic loader's: an address in the main thread's stack.
@@ -31,13 +31,6 @@ __attribute__((noinline)) std::uintptr_t stack_pointer() {
 // Reads numbers from /proc/self/maps, which has one mapping a line, in order of addresses.
 class MapsReader {
   public:
-    MapsReader() : fd_(open("/proc/self/maps", O_RDONLY | O_CLOEXEC)) {}
-    ~MapsReader() {
-        if (fd_ >= 0) close(fd_);
-    }
-    MapsReader(const MapsReader &) = delete;
-    MapsReader &operator=(const MapsReader &) = delete;
-
     bool next(Mapping &mapping) {
         if (!hex(mapping.begin) || !hex(mapping.end)) return false;
         int c = 0;
@@ -49,7 +42,7 @@ class MapsReader {
   private:
     int get() {
         if (at_ == size_) {
-            size_ = fd_ >= 0 ? read(fd_, buffer_, sizeof buffer_) : 0;
+            size_ = file_.read(buffer_, sizeof buffer_);
             at_ = 0;
             if (size_ <= 0) return size_ = 0, -1;
         }
@@ -71,7 +64,7 @@ class MapsReader {
         }
     }
 
-    int fd_;
+    ReadOnlyFile file_{"/proc/self/maps"};
     ssize_t at_ = 0;
     ssize_t size_ = 0;
     char buffer_[1024];
