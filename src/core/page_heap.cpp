@@ -342,13 +342,14 @@ bool PageHeap::all_free(std::uintptr_t start, std::size_t pages) {
 }
 
 bool PageHeap::take(std::uintptr_t start, std::size_t pages, Span *span) {
-    const bool small = pages <= kMaxRunPages;
     std::size_t reused = 0;
     for_units(start, pages, [&](Place &place, unsigned first, unsigned count) {
         Unit *unit = place.unit;
-        if (small && unit->free_pages == kPagesInUnit && unit->stale_pages == 0 &&
-            gauges_.block_bytes >= kHugePageFloor)
+        if (span->kind == SpanKind::small && unit->free_pages == kPagesInUnit && unit->stale_pages == 0 &&
+            are_huge_pages_worth()) {
             os::prefer_huge_pages(pointer_to(unit->start), kUnitBytes);
+            unit->prefers_huge = true;
+        }
         const unsigned stale = unit->stale_pages == 0 ? 0 : unit->stale.count_in(first, count);
         unit->free.clear(first, count);
         unit->free_pages -= count;
@@ -524,6 +525,10 @@ void PageHeap::delist_stale(Unit *unit) {
 
 void PageHeap::discard_unit(Unit *unit) {
     bool done = true;
+    if (unit->prefers_huge && unit->free_pages == kPagesInUnit && !are_huge_pages_worth()) {
+        os::prefer_small_pages(pointer_to(unit->start), kUnitBytes);
+        unit->prefers_huge = false;
+    }
     for (unsigned begin = unit->stale.next_set(0); begin < kPagesInUnit;) {
         const unsigned end = unit->stale.next_clear(begin);
         done &= os::discard(pointer_to(unit->start + begin * os::kPageBytes), (end - begin) * os::kPageBytes);

@@ -7,6 +7,7 @@
 // within kDecayMs, or whatever exceeds that, is discarded. One lock for all of it; no lock is taken under it.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -51,6 +52,12 @@ class PageHeap {
     // Everything free goes back to the OS now; true if there was anything.
     bool discard_all();
 
+    // From this size of the heap on, units of small blocks are worth huge pages: one fault instead of 512, and the
+    // memory that untouched pages waste no longer weighs. Large blocks are left alone: programs reserve large buffers
+    // that they never fill. May be set at any time, for units that are taken from then on.
+    static constexpr std::size_t kHugePageFloor = std::size_t{256} << 20;
+    std::atomic<std::size_t> huge_page_floor{kHugePageFloor};
+
     // Called under the lock after the sizes changed; may only store. Null: nobody asks.
     void (*on_change)(const segment::HeapGauges &) = nullptr;
 
@@ -65,10 +72,6 @@ class PageHeap {
     // Free memory that stays resident: at least the first; as much as is in use or the second, whichever is more, at
     // most. In between by what was missed (keep_).
     static constexpr std::size_t kLeastKept = std::size_t{2} << 20, kMostKeptOfSmall = std::size_t{96} << 20;
-    // From this size of the heap on, units of small blocks are worth huge pages: one fault instead of 512, and the
-    // memory that untouched pages waste no longer weighs. Large blocks are left alone: programs reserve large buffers
-    // that they never fill.
-    static constexpr std::size_t kHugePageFloor = std::size_t{256} << 20;
     static constexpr std::size_t kFirstGrowUnits = 2, kMaxGrowUnits = 32;
 
     struct Unit;
@@ -90,6 +93,7 @@ class PageHeap {
         Unit *prev, *next;              // bucket
         Unit *stale_prev, *stale_next;  // units with stale pages, by when they last got some
         bool in_bucket, in_stale;
+        bool prefers_huge;
     };
 
     // A unit's place in the table, with the free pages at both of its ends, and how many of its pages are stale.
@@ -116,6 +120,7 @@ class PageHeap {
     template <class F>
     bool for_units(std::uintptr_t start, std::size_t pages, F f);
     bool all_free(std::uintptr_t start, std::size_t pages);
+    bool are_huge_pages_worth() const { return gauges_.block_bytes >= huge_page_floor.load(std::memory_order_relaxed); }
     // True if all of the pages are fresh.
     bool take(std::uintptr_t start, std::size_t pages, Span *span);
     void give(std::uintptr_t start, std::size_t pages, bool stale);

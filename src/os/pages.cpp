@@ -65,6 +65,8 @@ bool move_pages(void *from, void *to, std::size_t bytes) {
 
 void prefer_huge_pages(void *start, std::size_t bytes) { madvise(start, bytes, MADV_HUGEPAGE); }
 
+void prefer_small_pages(void *start, std::size_t bytes) { madvise(start, bytes, MADV_NOHUGEPAGE); }
+
 std::uint64_t coarse_milliseconds() {
     timespec now;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);

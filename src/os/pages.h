@@ -32,8 +32,9 @@ bool discard(void *start, std::size_t bytes);
 // if nothing was done.
 bool move_pages(void *from, void *to, std::size_t bytes);
 
-// Advice that the range is worth huge pages.
+// Advice that the range is worth huge pages, or that it is not.
 void prefer_huge_pages(void *start, std::size_t bytes);
+void prefer_small_pages(void *start, std::size_t bytes);
 
 // Milliseconds of a coarse monotonic clock.
 std::uint64_t coarse_milliseconds();

@@ -3,8 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdio>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <random>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -147,6 +151,43 @@ TEST(PageHeap, KeepsResidentWhatWasMissed) {
     page_heap.discard_all();
     EXPECT_EQ(page_heap.gauges().resident_free_bytes, 0u);
     EXPECT_LT(use_and_free(), kBytes / 2);
+}
+
+// The kernel's flag of the mapping that holds `address`: it is to get huge pages.
+bool wants_huge_pages(std::uintptr_t address) {
+    std::ifstream smaps("/proc/self/smaps");
+    bool here = false;
+    for (std::string line; std::getline(smaps, line);) {
+        std::uintptr_t begin = 0, end = 0;
+        if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2) here = begin <= address && address < end;
+        if (here && line.starts_with("VmFlags:")) return line.find(" hg") != std::string::npos;
+    }
+    return false;
+}
+
+TEST(PageHeap, WantsHugePagesForSmallBlocksFromTheFloorOn) {
+    if (!std::filesystem::exists("/sys/kernel/mm/transparent_hugepage")) GTEST_SKIP() << "a kernel without any";
+    page_heap.discard_all();
+    // Enough for a unit that nothing was cut from yet.
+    const auto huge_of = [](std::size_t bytes, bool small) {
+        std::vector<Span *> spans;
+        int huge = 0;
+        for (std::size_t cut = 0; cut < 2 * kUnitBytes; cut += bytes) {
+            spans.push_back(small ? page_heap.allocate_small(0) : page_heap.allocate_run(bytes));
+            huge += wants_huge_pages(spans.back()->start) ? 1 : 0;
+        }
+        for (Span *span : spans) page_heap.release(span);
+        page_heap.discard_all();
+        return huge;
+    };
+    EXPECT_EQ(huge_of(size_classes::kSpanBytes, true), 0);
+    page_heap.huge_page_floor = 0;
+    EXPECT_EQ(huge_of(std::size_t{512} << 10, false), 0) << "programs reserve buffers that they never fill";
+    EXPECT_GT(huge_of(size_classes::kSpanBytes, true), 0);
+    // What went back under the old floor is as it was.
+    page_heap.huge_page_floor = PageHeap::kHugePageFloor;
+    huge_of(size_classes::kSpanBytes, true);
+    EXPECT_EQ(huge_of(size_classes::kSpanBytes, true), 0);
 }
 
 // Random spans never overlap: each is filled with its own value and checked when it goes.
