@@ -181,7 +181,7 @@ class Allocator {
     static void report_misfits(Cache &cache, std::size_t size_class, const Misfits &misfits);
     static bool genuine(void *block, std::size_t size_class) { return genuine_slot(block, size_class).span != nullptr; }
     static Slot genuine_slot(void *block, std::size_t size_class);
-    static Slot genuine_slot_in(const Region &region, void *block, std::size_t size_class);
+    static Slot genuine_slot_on(PageEntry page, void *block);
     static bool slot_of_class(void *block, std::size_t size_class);
     static bool is_live(void *block);
     static bool report_and_repair(void *block);
@@ -351,6 +351,7 @@ inline __attribute__((always_inline)) void *Allocator<P>::allocate_usual(std::si
     BlockNote *note = span->single_notes == 0 ? note_in_row(region, span, index) : nullptr;
     if (note == nullptr) return nullptr;
     cache.top[slot_class] = top + 1;
+    if (!Cache::empty(top + 1)) __builtin_prefetch(header_byte::location(address_of(top[1])));
     header_byte::store(block, header_byte::watched(slot_class));
     P::allocated(cache.probe, slot_class);
     const std::uintptr_t start = address_of(block);
@@ -659,17 +660,17 @@ bool Allocator<P>::slot_of_class(void *block, std::size_t size_class) {
 // By the span's own metadata: start of a slot of that class that is in use.
 template <Probe P>
 typename Allocator<P>::Slot Allocator<P>::genuine_slot(void *block, std::size_t size_class) {
-    const PageMap::Entry entry = page_map.find(address_of(block));
-    return entry.is_region() ? genuine_slot_in(*entry.region(), block, size_class) : Slot{};
+    const PageEntry page = page_map.page_of(address_of(block));
+    return page.is_small(size_class) ? genuine_slot_on(page, block) : Slot{};
 }
 
+// On a page of small slots.
 template <Probe P>
-inline __attribute__((always_inline)) typename Allocator<P>::Slot Allocator<P>::genuine_slot_in(
-    const Region &region, void *block, std::size_t size_class) {
-    const PageEntry page = region.page_at(address_of(block));
-    if (!page.is_small(size_class)) return {};
+inline __attribute__((always_inline)) typename Allocator<P>::Slot Allocator<P>::genuine_slot_on(PageEntry page,
+                                                                                                void *block) {
     Span *span = page.span();
-    const size_classes::SlotPlace place = size_classes::place_of(size_class, address_of(block) - span->first_slot());
+    const size_classes::SlotPlace place =
+        size_classes::place_of(page.size_class(), address_of(block) - span->first_slot());
     if (!place.at_start || place.index >= span->carved || span->is_home(place.index)) return {};
     return {span, place.index};
 }
@@ -736,11 +737,16 @@ inline __attribute__((always_inline)) bool Allocator<P>::deallocate_usual(void *
     const PageMap::Entry entry = page_map.find(address_of(block));
     if (!entry.is_region()) return false;
     const std::uintptr_t start = address_of(block);
-    // Looked at right after the note, for which it need not wait.
-    __builtin_prefetch(pointer_to(start + size_classes::kSlotBytes[size_class] - 2));
-    const Slot slot = genuine_slot_in(*entry.region(), block, size_class);
+    // By the class that the page is of: the note is on its way into the cache together with the header, for which
+    // nothing here waits.
+    const PageEntry page = entry.region()->page_at(start);
+    if (!page.is_small()) return false;
+    __builtin_prefetch(pointer_to(start + size_classes::kSlotBytes[page.size_class()] - 2));
+    const Slot slot = genuine_slot_on(page, block);
     BlockNote *note = slot.span != nullptr ? note_in_row(*entry.region(), slot.span, slot.index) : nullptr;
     if (note == nullptr) return false;
+    __builtin_prefetch(note);
+    if (page.size_class() != size_class) return false;
     Cache &cache = cache_;
     const Watched watched = watched_small(start, start, size_classes::kSlotBytes[size_class], note);
     const std::uint32_t number = P::free_usual(cache.probe, watched, frame, giving);

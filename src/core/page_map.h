@@ -99,6 +99,8 @@ struct PageEntry {
 
     Span *span() const { return pointer_to<Span>(word & ((std::uint64_t{1} << kTopShift) - 1)); }
     bool is_small() const { return (word >> kTopShift & kSmall) != 0; }
+    // Of small slots.
+    std::size_t size_class() const { return word >> kTopShift & ~kSmall; }
     bool is_small(std::size_t size_class) const { return word >> kTopShift == (kSmall | size_class); }
 };
 

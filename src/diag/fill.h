@@ -7,6 +7,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
 #include "base/bits.h"
 #include "os/pages.h"
 #include "segment/layout.h"
@@ -26,24 +30,57 @@ inline bool differ(Wide bits) { return (bits[0] | bits[1]) != 0; }
 
 // Lengths are as good as random, and so is a branch on them: up to kShort, the same four places for all.
 constexpr std::size_t kShort = 4 * sizeof(Wide);
+// From here on libc's functions are faster: they know wider words.
+constexpr std::size_t kLong = 4 * kShort;
 
 // f(place of a Wide) for places that together are [begin, end), of sizeof(Wide) to kShort bytes.
 template <class F>
-inline void for_short(std::uintptr_t begin, std::uintptr_t end, F f) {
+[[gnu::always_inline]] inline void for_short(std::uintptr_t begin, std::uintptr_t end, F f) {
     const std::uintptr_t last = end - sizeof(Wide);
     const std::size_t step = std::min(sizeof(Wide), last - begin);
     f(begin), f(begin + step), f(last - step), f(last);
 }
 
+// The same for any end - begin of sizeof(Wide) or more.
+template <class F>
+[[gnu::always_inline]] inline void for_places(std::uintptr_t begin, std::uintptr_t end, F f) {
+    if (end - begin > kShort) {
+        for (; end - begin > kShort; begin += kShort) for_short(begin, begin + kShort, f);
+        begin = end - kShort;
+    }
+    for_short(begin, end, f);
+}
+
 inline void put(std::uintptr_t begin, std::uintptr_t end, std::uint8_t byte) {
     if (begin >= end) return;
     const std::size_t bytes = end - begin;
-    if (bytes < sizeof(Wide) || bytes > kShort) {
+    if (bytes < sizeof(Wide) || bytes > kLong) {
         std::memset(pointer_to(begin), byte, bytes);
         return;
     }
     const Wide pattern = {pattern_of(byte), pattern_of(byte)};
-    for_short(begin, end, [&](std::uintptr_t at) { *reinterpret_cast<Wide *>(at) = pattern; });
+    for_places(
+        begin, end, [&](std::uintptr_t at) __attribute__((always_inline)) { *reinterpret_cast<Wide *>(at) = pattern; });
+}
+
+// The same for bytes that nobody needs for long: past the caches, where the processor can.
+inline void put_aside(std::uintptr_t begin, std::uintptr_t end, std::uint8_t byte) {
+#if defined(__x86_64__)
+    constexpr std::size_t kLineBytes = 64;
+    const std::uintptr_t first = align_up(begin, kLineBytes), last = end - end % kLineBytes;
+    put(begin, first, byte);
+    // These stores are in no order with others: what was said of the block before comes first, and whoever looks at it
+    // from now on sees all of it.
+    _mm_sfence();
+    const __m128i pattern = _mm_set1_epi8(static_cast<char>(byte));
+    for (std::uintptr_t line = first; line < last; line += kLineBytes)
+        for (std::size_t i = 0; i < kLineBytes; i += sizeof pattern)
+            _mm_stream_si128(pointer_to<__m128i>(line + i), pattern);
+    put(last, end, byte);
+    _mm_sfence();
+#else
+    put(begin, end, byte);
+#endif
 }
 
 // The first byte in [begin, end) that isn't `byte`; `end` if all are. Whoever has the block may write to it while an
@@ -70,16 +107,19 @@ __attribute__((no_sanitize("thread", "alignment"))) inline std::uintptr_t first_
 }
 
 // All of [begin, end), at least sizeof(Wide) bytes, are `byte`, as they nearly always are: for the owner's own check.
-__attribute__((no_sanitize("thread", "alignment"))) inline bool is_whole(std::uintptr_t begin, std::uintptr_t end,
-                                                                         std::uint8_t byte) {
+__attribute__((no_sanitize("thread", "alignment"), always_inline)) inline bool is_whole(std::uintptr_t begin,
+                                                                                        std::uintptr_t end,
+                                                                                        std::uint8_t byte) {
+    // Each is as the one before.
+    if (end - begin > kLong)
+        return *pointer_to<const std::uint8_t>(begin) == byte &&
+               std::memcmp(pointer_to(begin), pointer_to(begin + 1), end - begin - 1) == 0;
     const Wide pattern = {pattern_of(byte), pattern_of(byte)};
     Wide changed = {};
-    const auto look = [&](std::uintptr_t at) { changed |= *reinterpret_cast<const Wide *>(at) ^ pattern; };
-    if (end - begin > kShort) {
-        for (; end - begin > kShort; begin += kShort) for_short(begin, begin + kShort, look);
-        begin = end - kShort;
-    }
-    for_short(begin, end, look);
+    for_places(
+        begin, end, [&](std::uintptr_t at) __attribute__((always_inline)) {
+            changed |= *reinterpret_cast<const Wide *>(at) ^ pattern;
+        });
     return !differ(changed);
 }
 
@@ -99,10 +139,13 @@ bool for_freed_parts(std::uintptr_t begin, std::uintptr_t end, F f) {
     return f(last, end);
 }
 
+// From here on that is worth waiting for all of it to be written.
+inline constexpr std::size_t kMany = 1024;
+
 inline void put_freed(std::uintptr_t begin, std::uintptr_t end) {
     if (begin >= end) return;
     for_freed_parts(begin, end, [](std::uintptr_t from, std::uintptr_t to) {
-        put(from, to, kFreed);
+        to - from >= kMany ? put_aside(from, to, kFreed) : put(from, to, kFreed);
         return true;
     });
 }

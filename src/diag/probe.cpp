@@ -5,6 +5,7 @@
 #include "core/guarded_pages.h"
 #include "core/header_byte.h"
 #include "core/notes.h"
+#include "core/page_heap.h"
 #include "diag/audit.h"
 #include "diag/backtrace.h"
 #include "diag/evidence.h"
@@ -43,6 +44,9 @@ std::uint64_t last_look_ns(std::uint64_t now_ns) {
     return std::clamp(now_ns > started_ns ? (now_ns - started_ns) / kShare : 0, kLeast, kMost);
 }
 
+// Blocks that wait in quarantine are visited once more, each on a page of its own that nobody has used for long.
+constexpr std::size_t kGuardHugePageFloor = std::size_t{4} << 20;
+
 }  // namespace
 
 constinit std::atomic<bool> DiagProbe::verify_frees_{false};
@@ -50,9 +54,15 @@ constinit thread_local DiagProbe::ThreadState *DiagProbe::this_threads_ = nullpt
 constinit thread_local DiagProbe::LetThrough DiagProbe::let_through_ = {};
 
 void DiagProbe::follow_level() {
-    const segment::Level level = state.level.load();
-    verify_frees_ = level >= segment::Level::verify;
-    notes::are_many = level >= segment::Level::guard;
+    segment::Level level{};
+    do {
+        level = state.level.load();
+        verify_frees_ = level >= segment::Level::verify;
+        const bool guard = level >= segment::Level::guard;
+        notes::are_many = guard;
+        page_heap.huge_page_floor = guard ? kGuardHugePageFloor : PageHeap::kHugePageFloor;
+        // Somebody else may have followed another one meanwhile.
+    } while (state.level.load() != level);
 }
 
 void DiagProbe::library_started(const SlotBytes &slot_bytes, ReleaseKept release_kept) {
@@ -89,6 +99,7 @@ void DiagProbe::thread_ending(ThreadState &thread) {
 void DiagProbe::memory_short(ThreadState &thread) {
     const Undisturbed undisturbed;
     thread.watcher.release_all(*thread.shard);
+    StackMemo::forget_left();
 }
 
 void DiagProbe::thread_ended(ThreadState &thread) {
@@ -197,9 +208,13 @@ void DiagProbe::nudged() {
 void DiagProbe::before_fork() {
     const Undisturbed undisturbed;
     backtrace::before_fork();
+    Watcher::before_fork();
 }
 
-void DiagProbe::after_fork_in_parent() { backtrace::after_fork_in_parent(); }
+void DiagProbe::after_fork_in_parent() {
+    Watcher::after_fork_in_parent();
+    backtrace::after_fork_in_parent();
+}
 
 void DiagProbe::after_fork_in_child(ThreadState &thread) {
     const Undisturbed undisturbed;

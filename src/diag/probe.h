@@ -82,21 +82,23 @@ struct DiagProbe {
     }
     // At `guard`, every allocation and every free comes here.
     static constexpr std::uint32_t kUsualSlack = Watcher::kUsualSlack;
-    static StackId plan_usual(ThreadState &thread, std::size_t size_class, std::uintptr_t frame) {
+    [[gnu::always_inline]] static StackId plan_usual(ThreadState &thread, std::size_t size_class,
+                                                     std::uintptr_t frame) {
         return is_usual(thread) ? thread.watcher.plan_usual(*thread.shard, size_class, frame) : 0;
     }
-    static void watched_usual(ThreadState &thread, StackId stack, const Watched &watched, std::size_t bytes,
-                              std::size_t size_class, Family family) {
+    [[gnu::always_inline]] static void watched_usual(ThreadState &thread, StackId stack, const Watched &watched,
+                                                     std::size_t bytes, std::size_t size_class, Family family) {
         thread.watcher.watched_usual(stack, watched, bytes, size_class, family);
     }
-    static StackId free_usual(ThreadState &thread, const Watched &watched, std::uintptr_t frame, Giving giving) {
+    [[gnu::always_inline]] static StackId free_usual(ThreadState &thread, const Watched &watched, std::uintptr_t frame,
+                                                     Giving giving) {
         return is_usual(thread) ? thread.watcher.free_usual(*thread.shard, watched, frame, giving) : 0;
     }
     template <class Release>
     static void make_room(ThreadState &thread, std::size_t bytes, Release release) {
         thread.watcher.make_room(*thread.shard, bytes, release);
     }
-    static bool keep_usual(ThreadState &thread, StackId stack, const Watched &watched) {
+    [[gnu::always_inline]] static bool keep_usual(ThreadState &thread, StackId stack, const Watched &watched) {
         return thread.watcher.keep_usual(watched, stack);
     }
 
@@ -136,11 +138,11 @@ struct DiagProbe {
         bool goes_on(std::uintptr_t address, const backtrace::Trace &trace) const;
     };
 
-    static bool has_to_attend(const ThreadState &thread) {
+    [[gnu::always_inline]] static bool has_to_attend(const ThreadState &thread) {
         return state.has_news() || hunt.is_over() || !thread.watcher.is_up_to_date() || audit::is_requested();
     }
     // Where there is an audit every so often, the time is looked at every so often.
-    static bool is_usual(ThreadState &thread) {
+    [[gnu::always_inline]] static bool is_usual(ThreadState &thread) {
         constexpr std::uint32_t kUsesALook = 64;
         return thread.watcher.watches_all() && state.segment && !has_to_attend(thread) &&
                (!audit::is_periodic() || ++thread.uses % kUsesALook != 0);

@@ -24,7 +24,8 @@ void Quarantine::release_memory() {
     tell();
     if (entries_ != nullptr) os::unmap(entries_, room_ * sizeof(Entry));
     entries_ = nullptr;
-    room_ = head_ = tail_ = 0;
+    room_ = head_ = tail_ = fetched_ = 0;
+    own_room_ = 0;
 }
 
 }  // namespace hakmem

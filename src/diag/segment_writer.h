@@ -18,7 +18,7 @@ inline constexpr std::uint32_t kIncidents = 256;
 inline constexpr std::uint32_t kIncidentBytes = 4096;
 inline constexpr std::uint32_t kModules = 512;
 inline constexpr std::uint32_t kModuleBytes = sizeof(segment::ModuleRecord);
-inline constexpr std::uint32_t kStacks = 8192;
+inline constexpr std::uint32_t kStacks = 32768;
 inline constexpr std::uint32_t kStackRecordBytes = sizeof(segment::StackRecord);
 
 inline constexpr std::uint64_t kHeaderBytes = 4096;

@@ -1,6 +1,6 @@
 // Remembers where on the stack the return addresses of recent backtraces stood. A thread that comes by again at the
 // same depth and finds all of them in place has the same stack, for the price of some loads: what `guard` needs, as it
-// takes two stacks a block. One a thread; the table is made at its first use.
+// takes two stacks a block. One a thread; the table is made at its first use, or was an ended thread's.
 //
 // The addresses are looked for, not computed: a backtrace whose addresses can't be told apart from leftovers of earlier
 // calls is not remembered.
@@ -17,7 +17,7 @@ namespace hakmem {
 class StackMemo {
   public:
     // The stack that was remembered for `frame`, an address in the caller's own frame; 0 if there is none.
-    StackId find(std::uintptr_t frame) const {
+    [[gnu::always_inline]] StackId find(std::uintptr_t frame) const {
         if (table_ == nullptr) return 0;
         const Depth &depth = depth_of(frame);
         if (depth.frame != frame) return 0;
@@ -31,14 +31,24 @@ class StackMemo {
     // That backtrace has the number `id`.
     void remember(std::uintptr_t frame, const backtrace::Trace &trace, StackId id);
 
-    // Numbers mean something else from now on, or the thread ends.
+    // Goes on from what a thread has left whose stack was at the same place, as the C library keeps them.
+    void take_left();
+    void leave();
+    // What was left, and nobody has taken.
+    static void forget_left();
+
     void forget();
+
+    // Around fork. The child starts anew.
+    static void before_fork();
+    static void after_fork_in_parent();
+    void restart_after_fork();
 
   private:
     static std::uintptr_t word_at(std::uintptr_t address) { return *reinterpret_cast<const std::uintptr_t *>(address); }
     static constexpr unsigned kMostFrames = 32;
-    static constexpr unsigned kDepths = 256;
-    static constexpr unsigned kEntries = 1024;
+    static constexpr unsigned kDepths = 1024;
+    static constexpr unsigned kEntries = 4096;
     static constexpr unsigned kWays = 8;
     // How far up the stack a backtrace may reach.
     static constexpr std::size_t kMostBytes = 64 << 10;
@@ -48,44 +58,38 @@ class StackMemo {
     struct Depth {
         std::uintptr_t frame;
         std::uint32_t offsets[2];  // one at least, if there is a frame; 0: no second one
-        unsigned next;
+        std::uint16_t next;
+        bool on_own_stack;
     };
-    // A return address and where it stands: words from the frame on.
-    struct Place {
-        std::uint64_t word;
-
-        static constexpr unsigned kOffsetShift = 48;
-        static constexpr std::uint64_t kAddress = (std::uint64_t{1} << kOffsetShift) - 1;
-
-        static Place of(std::size_t offset, std::uintptr_t pc) {
-            return {pc | std::uint64_t{offset / sizeof(std::uintptr_t)} << kOffsetShift};
-        }
-        bool holds(std::uintptr_t frame) const {
-            return word_at(frame + (word >> kOffsetShift) * sizeof(std::uintptr_t)) == (word & kAddress);
-        }
-    };
-    static_assert(kMostBytes / sizeof(std::uintptr_t) <= 1u << (64 - Place::kOffsetShift));
     // Innermost first. Where all of them hold, it is the same stack, whatever its key.
     struct Entry {
         std::uint64_t key;  // of the frame and the innermost return address, to tell most stacks apart; 0: none
         StackId id;
         std::uint32_t frames;
-        Place places[kMostFrames];
+        std::uint16_t offsets[kMostFrames];  // where a return address stands: words from the frame on
+        std::uintptr_t pcs[kMostFrames];
 
         // Inner frames first: where they are the same, the memory of the outer ones is there too.
-        bool holds(std::uintptr_t frame) const {
-            const Place *place = places, *const end = places + frames;
-            while (place != end && place->holds(frame)) ++place;
-            return place == end;
+        [[gnu::always_inline]] bool holds(std::uintptr_t frame) const {
+            for (std::uint32_t i = 0; i < frames; ++i)
+                if (word_at(frame + offsets[i] * sizeof(std::uintptr_t)) != pcs[i]) return false;
+            return true;
         }
     };
+    static_assert(kMostBytes / sizeof(std::uintptr_t) <= 1u << 16);
     struct Table {
         Depth depths[kDepths];
         Entry entries[kEntries];
     };
 
-    Table *table_ = nullptr;
+    struct Left;
 
+    Table *table_ = nullptr;
+    // The thread's own stack, as far as it is known to be readable: from the deepest frame seen to its upper end.
+    std::uintptr_t own_begin_ = 0, own_end_ = 0;
+    unsigned victim_ = 0;
+
+    bool is_on_own_stack(std::uintptr_t frame);
     StackId find_further(const Depth &depth) const;
 
     static std::uint64_t mix(std::uint64_t value) { return value * 0x9E3779B97F4A7C15; }

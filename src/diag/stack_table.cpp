@@ -42,8 +42,14 @@ void StackTable::carry_over(const Segment &segment) {
     segment.header().stacks_used = used();
 }
 
-StackId StackTable::intern(const std::uintptr_t *pc, unsigned frames, ModuleMap &modules) {
-    if (!segment_ || frames == 0) return 0;
+StackTable::Known StackTable::intern(const std::uintptr_t *pc, unsigned frames, ModuleMap &modules) {
+    if (!segment_ || frames == 0) return {0, 0};
+    if (const StackId id = find_or_add(pc, frames, kMostWhole, modules); id != 0) return {id, frames};
+    const unsigned innermost = std::min(frames, kShortFrames);
+    return {find_or_add(pc, innermost, kStacks, modules), innermost};
+}
+
+StackId StackTable::find_or_add(const std::uintptr_t *pc, unsigned frames, std::uint32_t most, ModuleMap &modules) {
     const std::uint64_t hash = hash_of(pc, frames);
     const std::uint64_t tag = hash & ~kIdMask;
     for (std::uint32_t probe = 0; probe < kSlots; ++probe) {
@@ -53,7 +59,7 @@ StackId StackTable::intern(const std::uintptr_t *pc, unsigned frames, ModuleMap 
             if (out_of_space_.load(std::memory_order_relaxed)) return 0;
             std::uint32_t id = used_.load(std::memory_order_relaxed);
             do {
-                if (id >= kStacks) return 0;
+                if (id >= most) return 0;
             } while (!used_.compare_exchange_weak(id, id + 1));
             if (!prepare_memory(&segment_.stacks()[id], kStackRecordBytes)) {
                 out_of_space_ = true;

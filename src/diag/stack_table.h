@@ -1,5 +1,7 @@
 // The distinct stacks of watched blocks, in the segment, each with its share of the heap profile. Lock-free; a stack's
-// number is its record's index and never changes. Full: new stacks get number 0, which stands for "unknown".
+// number is its record's index and never changes. Once most of the table is used, of a new stack only the innermost
+// frames count, so that a program that recurses has room left for who calls. Full: new stacks get number 0, which
+// stands for "unknown".
 #pragma once
 
 #include <atomic>
@@ -23,8 +25,15 @@ class StackTable {
 
     std::uint32_t used() const { return used_.load(std::memory_order_acquire); }
 
-    // The number of the stack of these return addresses, innermost first. May take the loader's lock.
-    StackId intern(const std::uintptr_t *pc, unsigned frames, ModuleMap &modules);
+    // The number of the stack of these return addresses, innermost first, and how many of them count. May take the
+    // loader's lock.
+    struct Known {
+        StackId id;
+        unsigned frames;
+    };
+    Known intern(const std::uintptr_t *pc, unsigned frames, ModuleMap &modules);
+    static constexpr std::uint32_t kMostWhole = kStacks / 4 * 3;
+    static constexpr unsigned kShortFrames = 8;
 
     // A sampled block of this stack that stands for `weight` others (sampling.h) of `bytes` each comes or goes.
     void count_allocated(StackId id, std::uint32_t weight, std::uint64_t bytes);
@@ -48,8 +57,10 @@ class StackTable {
   private:
     static constexpr std::uint32_t kSlots = 2 * kStacks;
     static constexpr std::uint32_t kSiteFrames = 3;  // a wrapper of malloc or two, and who calls it
-    static constexpr std::uint32_t kNearSiteFrames = 8;
+    static constexpr std::uint32_t kNearSiteFrames = kShortFrames;
 
+    // 0 if it is new and there are `most` already.
+    StackId find_or_add(const std::uintptr_t *pc, unsigned frames, std::uint32_t most, ModuleMap &modules);
     segment::StackRecord *record(StackId id) const;
     static std::uint64_t hash_of_innermost(std::uint32_t most, const std::uint64_t *pc, std::uint32_t frames);
 

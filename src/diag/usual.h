@@ -15,7 +15,8 @@ namespace hakmem {
 // Of a small one: its slot's.
 inline std::size_t block_bytes(const Watched &watched) { return watched.large ? watched.room : watched.room + 1; }
 
-inline StackId Watcher::remembered(segment::CounterShard &shard, [[maybe_unused]] std::uintptr_t frame) {
+[[gnu::always_inline]] inline StackId Watcher::remembered(segment::CounterShard &shard,
+                                                          [[maybe_unused]] std::uintptr_t frame) {
     StackId id = 0;
 #if defined(__x86_64__)
     id = memo_.find(frame);
@@ -26,7 +27,7 @@ inline StackId Watcher::remembered(segment::CounterShard &shard, [[maybe_unused]
 }
 
 // At `guard`, two a block: most are remembered.
-inline StackId Watcher::stack_at(segment::CounterShard &shard, std::uintptr_t frame) {
+[[gnu::always_inline]] inline StackId Watcher::stack_at(segment::CounterShard &shard, std::uintptr_t frame) {
     if (watches_all_) [[likely]] {
         if (const StackId id = remembered(shard, frame); id != 0) [[likely]]
             return id;
@@ -34,7 +35,7 @@ inline StackId Watcher::stack_at(segment::CounterShard &shard, std::uintptr_t fr
     return capture(shard, frame);
 }
 
-inline void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
+[[gnu::always_inline]] inline void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
     if (!hunt.has_aimed()) [[likely]]
         return fill::put(begin, end, fill::kSlack);
     put_slack_under_watch(begin, end);
@@ -42,7 +43,8 @@ inline void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
 
 // ---- allocation ----
 
-inline StackId Watcher::plan_usual(segment::CounterShard &shard, std::size_t size_class, std::uintptr_t frame) {
+[[gnu::always_inline]] inline StackId Watcher::plan_usual(segment::CounterShard &shard, std::size_t size_class,
+                                                          std::uintptr_t frame) {
     if (!watches_all_ || remaining_[size_class] <= 1 || hunt.wants(size_class)) return 0;
     // Before the unwinder, which may allocate: the next one is due, whoever makes it.
     countdown_[size_class] = 1;
@@ -53,8 +55,8 @@ inline StackId Watcher::plan_usual(segment::CounterShard &shard, std::size_t siz
     return is_sampled(draw_, one_in) || state.site_turns.may_be_due(state.stacks.near_site(stack), draw_) ? 0 : stack;
 }
 
-inline void Watcher::watched_usual(StackId stack, const Watched &watched, std::size_t bytes, std::size_t size_class,
-                                   Family family) {
+[[gnu::always_inline]] inline void Watcher::watched_usual(StackId stack, const Watched &watched, std::size_t bytes,
+                                                          std::size_t size_class, Family family) {
     --remaining_[size_class];
     draw_ = 0;
     const std::size_t slack = watched.room - bytes;
@@ -66,8 +68,8 @@ inline void Watcher::watched_usual(StackId stack, const Watched &watched, std::s
 
 // ---- free ----
 
-inline StackId Watcher::free_usual(segment::CounterShard &shard, const Watched &watched, std::uintptr_t frame,
-                                   Giving giving) {
+[[gnu::always_inline]] inline StackId Watcher::free_usual(segment::CounterShard &shard, const Watched &watched,
+                                                          std::uintptr_t frame, Giving giving) {
     const Note note(watched.note);
     if (!watches_all_ || !note.only_filled(giving.family)) return 0;
     const std::uint32_t slack = note.slack();
@@ -80,7 +82,7 @@ inline StackId Watcher::free_usual(segment::CounterShard &shard, const Watched &
     return stack_at(shard, frame);
 }
 
-inline bool Watcher::keep(const Watched &watched, StackId stack, bool poison) {
+[[gnu::always_inline]] inline bool Watcher::keep(const Watched &watched, StackId stack, bool poison) {
     Note note(watched.note);
     const bool kept = quarantine_.push(
         {watched.block, watched.large, static_cast<std::uint32_t>(block_bytes(watched)), watched.note});
@@ -93,30 +95,44 @@ inline bool Watcher::keep(const Watched &watched, StackId stack, bool poison) {
     return true;
 }
 
-inline bool Watcher::keep_usual(const Watched &watched, StackId stack) { return keep(watched, stack, true); }
+[[gnu::always_inline]] inline bool Watcher::keep_usual(const Watched &watched, StackId stack) {
+    return keep(watched, stack, true);
+}
 
 // As keep_usual has left it.
-inline bool Watcher::is_as_left(const Quarantine::Kept &kept) {
+[[gnu::always_inline]] inline bool Watcher::is_as_left(const Quarantine::Kept &kept) {
     return !kept.large && Note(kept.note).only_poisoned() &&
            fill::is_whole(kept.block, kept.block + kept.bytes - 1, fill::kFreed);
 }
 
 template <class Release>
-void Watcher::make_room(segment::CounterShard &shard, std::size_t bytes, Release release_small) {
+[[gnu::always_inline]] inline void Watcher::make_room(segment::CounterShard &shard, std::size_t bytes,
+                                                      Release release_small) {
+    if (!quarantine_.has_room_for(bytes)) make_room_now(shard, bytes, release_small);
+}
+
+template <class Release>
+[[gnu::noinline]] void Watcher::make_room_now(segment::CounterShard &shard, std::size_t bytes, Release release_small) {
     const std::uint64_t limit = state.options.quarantine_bytes;
-    if (!quarantine_.is_over(limit - bytes)) [[likely]]
-        return;
-    // Several at once, and then none for a while: when a few have to go, no branch can foresee.
-    const std::uint64_t most = limit - bytes - std::min((limit - bytes) / 16, kRoomBytes);
-    for (int i = 0; i < kRoomBlocks && quarantine_.is_over(most); ++i) {
-        const Quarantine::Kept kept = quarantine_.pop();
-        if (is_as_left(kept) && !notes::singles.holds(kept.note)) [[likely]] {
-            Note(kept.note).set_state(Note::State::none);
-            release_small(kept.block, kept.bytes);
-        } else {
-            release(shard, kept);
+    if (quarantine_.is_over(limit - bytes)) {
+        // Several at once, and then none for a while: when a few have to go, no branch can foresee. As much as comes,
+        // at least.
+        const std::uint64_t most = limit - bytes - std::min((limit - bytes) / 16, kRoomBytes);
+        std::int64_t excess = quarantine_.excess(most);
+        std::size_t gone = 0;
+        for (int i = 0; (i < kRoomBlocks || gone < bytes) && excess > 0 && !quarantine_.empty(); ++i) {
+            const Quarantine::Kept kept = quarantine_.pop();
+            excess -= kept.bytes;
+            gone += kept.bytes;
+            if (is_as_left(kept) && !notes::singles.holds(kept.note)) [[likely]] {
+                Note(kept.note).set_state(Note::State::none);
+                release_small(kept.block, kept.bytes);
+            } else {
+                release(shard, kept);
+            }
         }
     }
+    quarantine_.take_room(limit);
 }
 
 }  // namespace hakmem

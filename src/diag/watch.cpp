@@ -191,11 +191,12 @@ backtrace::Pace Watcher::pace_of_unwinding() {
     backtrace::capture(trace, state.options.stack_depth, pace_of_unwinding());
     if (trace.frames == 0) return 0;
     ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
-    const StackId id = state.stacks.intern(trace.pc, trace.frames, state.modules);
+    const StackTable::Known known = state.stacks.intern(trace.pc, trace.frames, state.modules);
 #if defined(__x86_64__)
-    if (remembers_ || hunt.on()) memo_.remember(frame, trace, id);
+    trace.frames = known.frames;
+    if (remembers_ || hunt.on()) memo_.remember(frame, trace, known.id);
 #endif
-    return id;
+    return known.id;
 }
 
 // ---- following the level ----
@@ -219,7 +220,12 @@ void Watcher::look_up() {
 }
 
 void Watcher::set_remembers(bool wanted) {
-    if (!wanted) memo_.forget();
+    if (wanted) {
+        memo_.take_left();
+    } else {
+        memo_.forget();
+        StackMemo::forget_left();
+    }
     remembers_ = wanted;
 }
 
@@ -670,7 +676,7 @@ bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) 
     const std::size_t bytes = block_bytes(watched);
     const bool fits = bytes <= limit / kLargestShare && bytes <= UINT32_MAX;
     // Room first, so that what comes in now is not what goes out.
-    trim_quarantine(shard, fits ? limit - bytes : limit);
+    trim_quarantine(shard, fits ? limit - bytes : limit, fits ? bytes : 0);
     if (fits) return keep(watched, stack_here(shard), poison);
     note.set_state(Note::State::none);
     return false;
@@ -689,14 +695,19 @@ void Watcher::release(CounterShard &shard, const Quarantine::Kept &kept) {
     release_kept(watched);
 }
 
-void Watcher::trim_quarantine(CounterShard &shard, std::uint64_t most) {
-    // Two for each that comes: bounds that other threads have left behind are reached in time, and no free takes long.
-    // Little is what all of them are not told of: at `trace`, the bound is each thread's.
+void Watcher::trim_quarantine(CounterShard &shard, std::uint64_t most, std::size_t coming) {
+    // Two for each that comes, and as many bytes: bounds that other threads have left behind are reached in time, and
+    // no free takes long. Little is what all of them are not told of: at `trace`, the bound is each thread's.
     const bool each = !watches_all_;
     const auto is_over = [&] {
         return each ? quarantine_.own_bytes() > static_cast<std::int64_t>(most) : quarantine_.is_over(most);
     };
-    for (int i = 0; i < 2 && is_over(); ++i) release(shard, quarantine_.pop());
+    std::size_t gone = 0;
+    for (int i = 0; (i < 2 || gone < coming) && is_over() && !quarantine_.empty(); ++i) {
+        const Quarantine::Kept kept = quarantine_.pop();
+        gone += kept.bytes;
+        release(shard, kept);
+    }
 }
 
 void Watcher::forget(const Watched &watched) {
@@ -715,7 +726,10 @@ void Watcher::refused(const Watched &watched, std::uintptr_t address) {
 }
 
 void Watcher::release_all(CounterShard &shard) {
-    while (!quarantine_.empty()) release(shard, quarantine_.pop());
+    while (!quarantine_.empty()) {
+        quarantine_.fetch();
+        release(shard, quarantine_.pop());
+    }
 }
 
 void Watcher::end(CounterShard &shard) {
@@ -723,7 +737,7 @@ void Watcher::end(CounterShard &shard) {
     applicant_.seat = 0;
     release_all(shard);
     quarantine_.release_memory();
-    memo_.forget();
+    if (state.level.load(std::memory_order_relaxed) >= Level::guard) memo_.leave();
     stop();
 }
 

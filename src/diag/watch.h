@@ -67,14 +67,18 @@ class Watcher {
     void end(segment::CounterShard &shard);
     // It has ended, and has no shard any more. Should it start once more, it follows the level anew.
     void stop() {
-        watches_all_ = false;
+        watches_all_ = remembers_ = false;
+        memo_.forget();
         changes_seen_ = 0;
     }
 
+    // Around fork.
+    static void before_fork() { StackMemo::before_fork(); }
+    static void after_fork_in_parent() { StackMemo::after_fork_in_parent(); }
     void restart_after_fork() {
         applicant_.seat = 0;  // the parent's
         quarantine_.restart_after_fork();
-        memo_.forget();
+        memo_.restart_after_fork();
     }
 
     // For audits: a glance at a block that others may be changing, and the report if it is still as bad as it looked:
@@ -128,9 +132,11 @@ class Watcher {
     void look_up();
     void set_remembers(bool wanted);
     backtrace::Pace pace_of_unwinding();
+    template <class Release>
+    void make_room_now(segment::CounterShard &shard, std::size_t bytes, Release release);
     static bool is_as_left(const Quarantine::Kept &kept);
     void release(segment::CounterShard &shard, const Quarantine::Kept &kept);
-    void trim_quarantine(segment::CounterShard &shard, std::uint64_t most);
+    void trim_quarantine(segment::CounterShard &shard, std::uint64_t most, std::size_t coming);
 
     static constinit thread_local bool fills_slack_ __attribute__((tls_model("initial-exec")));
 

@@ -8,7 +8,8 @@ namespace hakmem::fill {
 namespace {
 
 TEST(Fill, FindsTheFirstChangedByteAtEveryPlace) {
-    for (const std::size_t size : {0u, 1u, 7u, 8u, 15u, 16u, 17u, 31u, 32u, 33u, 48u, 63u, 64u, 65u, 100u, 257u}) {
+    for (const std::size_t size :
+         {0u, 1u, 7u, 8u, 15u, 16u, 17u, 31u, 32u, 33u, 48u, 63u, 64u, 65u, 100u, 255u, 256u, 257u, 320u}) {
         for (std::size_t shift = 0; shift < 8; ++shift) {
             std::vector<std::uint8_t> memory(size + shift + 8, 0);
             const auto begin = reinterpret_cast<std::uintptr_t>(memory.data()) + shift;
@@ -23,6 +24,20 @@ TEST(Fill, FindsTheFirstChangedByteAtEveryPlace) {
                 EXPECT_FALSE(wide && is_whole(begin, begin + size, kSlack));
                 memory[shift + at] ^= 1;
             }
+        }
+    }
+}
+
+// Past the caches or not: all of it, and nothing beside it.
+TEST(Fill, PutsManyBytesAsideAtEveryPlace) {
+    for (const std::size_t size : {kMany - 1, kMany, kMany + 1, kMany + 63, kMany + 64, 2 * kEnds}) {
+        for (std::size_t shift = 0; shift < 64; ++shift) {
+            std::vector<std::uint8_t> memory(shift + size + 1, 0);
+            const auto begin = reinterpret_cast<std::uintptr_t>(memory.data()) + shift;
+            put_freed(begin, begin + size);
+            EXPECT_EQ(first_changed(begin, begin + size, kFreed), begin + size);
+            EXPECT_EQ(memory[shift + size], 0);
+            EXPECT_TRUE(shift == 0 || memory[shift - 1] == 0);
         }
     }
 }

@@ -21,6 +21,7 @@
 #include "core/allocator.h"
 #include "diag/backtrace.h"
 #include "diag/process.h"
+#include "diag/quarantine.h"
 #include "diag/segment_writer.h"
 #include "diag/state.h"
 #include "temporary_directory.h"
@@ -488,6 +489,28 @@ TEST_F(ProbeTest, AnAuditLooksAtHugeBlocksWhileTheyAreFreed) {
         for (int i = 0; i < 25; ++i) Diagnosed::deallocate(Diagnosed::allocate(PageHeap::kDirectBytes + 5000));
         stop = true;
         auditor.join();
+    });
+    EXPECT_EQ(ended.status, 0);
+}
+
+// As many bytes leave as come in, however small the blocks are that leave.
+TEST_F(ProbeTest, QuarantineKeepsItsBoundWhenLargerBlocksFollowSmallOnes) {
+    const Ended ended = run_alone("level=guard:guard_sample=0", [] {
+        constexpr std::int64_t kBound = 16 << 20, kUntold = 64 << 10;
+        const auto free_many = [](std::size_t bytes, int count) {
+            std::vector<void *> blocks;
+            for (int i = 0; i < count; ++i) blocks.push_back(Diagnosed::allocate(bytes));
+            std::int64_t most = 0;
+            for (void *block : blocks) {
+                Diagnosed::deallocate(block);
+                most = std::max(most, static_cast<std::int64_t>(Quarantine::total_bytes()));
+            }
+            return most;
+        };
+        EXPECT_GT(free_many(60, 200'000), kBound / 2);
+        EXPECT_LT(free_many(7000, 5'000), kBound + kUntold);
+        EXPECT_GT(free_many(60, 200'000), kBound / 2);
+        EXPECT_LT(free_many(std::size_t{1} << 20, 100), kBound + kUntold) << "these go another way";
     });
     EXPECT_EQ(ended.status, 0);
 }

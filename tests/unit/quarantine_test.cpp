@@ -76,6 +76,40 @@ TEST(Quarantine, NobodyIsLeftWithoutOne) {
     EXPECT_EQ(Quarantine::total_bytes(), 0u);
 }
 
+// Who looks only when there is no room left holds no more than who looks each time, but for what need not be told.
+TEST(Quarantine, RoomIsWithinTheBoundOfAll) {
+    constexpr std::uint64_t kMost = 1 << 20;
+    Quarantine one, other;
+    EXPECT_FALSE(one.has_room_for(1));  // there is no list yet
+    std::uintptr_t next = 0;
+    unsigned looks = 0;
+    for (int i = 0; i < 20'000; ++i) {
+        Quarantine &quarantine = i % 3 == 0 ? other : one;
+        if (!quarantine.has_room_for(1000)) {
+            ++looks;
+            while (quarantine.is_over(kMost - 1000)) quarantine.pop();
+            quarantine.take_room(kMost);
+        }
+        ASSERT_TRUE(push(quarantine, next += 16, 1000));
+        ASSERT_LE(one.own_bytes() + other.own_bytes(), static_cast<std::int64_t>(kMost) + 4 * Quarantine::kUntold);
+    }
+    EXPECT_GT(one.own_bytes() + other.own_bytes(), static_cast<std::int64_t>(kMost) * 14 / 16);
+    EXPECT_GT(looks, 1000u) << "once it is full, each that comes in makes room";
+    // What was taken out has been filled by the other one: it is not to come back unasked.
+    while (one.pop().block != 0) continue;
+    while (!other.is_over(kMost)) ASSERT_TRUE(push(other, next += 16, 1000));
+    for (int i = 0; i < 20 && one.has_room_for(1000); ++i) {
+        ASSERT_LT(i, Quarantine::kUntold / 1000 + 1);
+        ASSERT_TRUE(push(one, next += 16, 1000));
+    }
+    EXPECT_FALSE(one.has_room_for(1000));
+    for (Quarantine *quarantine : {&one, &other}) {
+        while (quarantine->pop().block != 0) continue;
+        quarantine->release_memory();
+    }
+    EXPECT_EQ(Quarantine::total_bytes(), 0u);
+}
+
 TEST(Quarantine, FullRefuses) {
     Quarantine quarantine;
     std::uintptr_t next = 16;

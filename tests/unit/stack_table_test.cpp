@@ -15,9 +15,10 @@ class StackTableTest : public ::testing::Test {
         modules_.start(segment_.modules(), &segment_.header().modules_used);
         table_->start(segment_);
     }
-    StackId intern(std::vector<std::uintptr_t> pc) {
+    StackTable::Known known(const std::vector<std::uintptr_t> &pc) {
         return table_->intern(pc.data(), static_cast<unsigned>(pc.size()), modules_);
     }
+    StackId intern(const std::vector<std::uintptr_t> &pc) { return known(pc).id; }
 
     Segment segment_;
     ModuleMap modules_;
@@ -66,6 +67,31 @@ TEST_F(StackTableTest, ThreadsAgreeAndFullIsUnknown) {
     for (std::uintptr_t i = 0; i < 2 * kStacks && last != 0; ++i) last = intern({i + 1, 0x6000});
     EXPECT_EQ(last, 0u);
     EXPECT_EQ(intern({1, 0x5000}), ids[0][0]);  // what is known stays known
+}
+
+// A program that recurses has ever new stacks; who is at the inner end of them is not new.
+TEST_F(StackTableTest, NearlyFullOnlyTheInnermostFramesCount) {
+    constexpr unsigned kInner = StackTable::kShortFrames;
+    const auto deep = [](std::uintptr_t inner, std::uintptr_t outer) {
+        std::vector<std::uintptr_t> pc(kInner, 0x7000 + inner);
+        pc.push_back(outer);
+        return pc;
+    };
+    const StackTable::Known whole = known(deep(1, 1));
+    EXPECT_EQ(whole.frames, kInner + 1);
+    for (std::uintptr_t i = 2; table_->used() < StackTable::kMostWhole; ++i) ASSERT_NE(intern(deep(1, i)), 0u);
+    EXPECT_EQ(known(deep(1, 1)).id, whole.id) << "what is known as a whole stays so";
+    EXPECT_EQ(known(deep(1, 1)).frames, kInner + 1);
+
+    const StackTable::Known one = known(deep(2, 0x100000)), same = known(deep(2, 0x200000)), other = known(deep(3, 1));
+    EXPECT_NE(one.id, 0u);
+    EXPECT_EQ(one.frames, kInner);
+    EXPECT_EQ(one.id, same.id);
+    EXPECT_NE(one.id, other.id);
+    segment::Stack stack{};
+    table_->copy(one.id, stack);
+    EXPECT_EQ(stack.frames, kInner);
+    EXPECT_EQ(known({0x9000, 0x9001}).frames, 2u) << "short ones are what they are";
 }
 
 }  // namespace
