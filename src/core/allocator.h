@@ -1239,7 +1239,8 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
     }
     const PageMap::Entry entry = page_map.find(address_of(block));
     Span *span = page_map.span_of(address_of(block));
-    std::size_t usable = 0;
+    std::size_t usable = 0;  // of a block that nothing was asked for, too
+    bool live = false;
     if (span != nullptr && (address_of(block) != span->start || span->kind == SpanKind::guarded)) {
         if (P::kDiagnostic && span->kind == SpanKind::guarded && !span->freed &&
             address_of(block) == span->start + span->user_offset)
@@ -1247,6 +1248,7 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
         const std::uint32_t header = header_byte::guarded_load(block);
         const std::size_t size_class = header_byte::live_class(header);
         if (size_class < size_classes::kCount && span->kind == SpanKind::small && span->size_class == size_class) {
+            live = true;
             usable = size_classes::usable_bytes(size_class);
         } else if (P::kDiagnostic && header_byte::watched_class(header) < size_classes::kCount &&
                    genuine(block, header_byte::watched_class(header))) {
@@ -1257,12 +1259,12 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
             if (P::kDiagnostic && large.marker == BlockHeader::kAligned &&
                 is_watched(static_cast<char *>(block) - large.value))
                 return move_block(block, usable_bytes(block), bytes);
-            if (large.marker == BlockHeader::kAligned ||
-                (large.marker == BlockHeader::kRun && span->kind != SpanKind::small))
-                usable = usable_bytes(block);
+            live = large.marker == BlockHeader::kAligned ||
+                   (large.marker == BlockHeader::kRun && span->kind != SpanKind::small);
+            if (live) usable = usable_bytes(block);
         }
     }
-    if (usable == 0) {
+    if (!live) {
         if (!entry.ours() && foreign::is_glibc_block(address_of(block))) {
             usable = foreign::glibc_usable_bytes(address_of(block));
         } else {

@@ -19,6 +19,17 @@ static void zero_sizes(size_t size) {
     free(calloc(0, 8));
     free(calloc(8, 0));
     free(realloc(malloc(0), 10));
+    // Often enough that not all of them have guard pages.
+    for (int round = 0; round < 20; ++round) {
+        for (size_t alignment = sizeof(void *); alignment <= 1 << 20; alignment *= 2) {
+            void *block = NULL;
+            check(posix_memalign(&block, alignment, 0) == 0, "aligned, of no bytes");
+            block = realloc(block, 10);
+            check(block != NULL, "realloc of no bytes");
+            memset(block, 1, 10);
+            free(block);
+        }
+    }
     (void)size;
 }
 
