@@ -217,10 +217,11 @@ class Allocator {
     static void end_thread(Cache &cache);
     static void thread_exit_destructor(void *round);
 
-    // Ends a thread again that was set up once more after its end. Slow paths nest: the innermost does it.
+    // Ends a thread again that was set up once more after its end. Slow paths nest.
     struct AfterEnd {
         Cache &cache;
-        bool ended;
+        // By whoever starts it: what allocates further down, as the unwinder may, is not to end it there.
+        const bool ended = cache.ended && cache.heap == nullptr;
         ~AfterEnd() {
             if (ended && cache.heap != nullptr) end_thread(cache);
         }
@@ -364,7 +365,7 @@ template <Probe P>
 void *Allocator<P>::allocate_slower(std::size_t bytes, std::size_t size_class, Family family) {
     Cache &cache = cache_;
     const int saved_errno = errno;
-    AfterEnd after{cache, cache.ended};
+    AfterEnd after{cache};
     if (cache.heap == nullptr && !start_thread(cache)) return out_of_memory();
     const bool empty = Cache::empty(cache.top[size_class]);
     P::poll(cache.probe);
@@ -529,7 +530,7 @@ template <Probe P>
 void Allocator<P>::deallocate_slower(void *block, std::size_t size_class) {
     KeepErrno keep;
     Cache &cache = cache_;
-    AfterEnd after{cache, cache.ended};
+    AfterEnd after{cache};
     if (cache.heap == nullptr && !start_thread(cache)) return;
     P::poll(cache.probe);
     apply_mode(cache);
@@ -683,7 +684,7 @@ void Allocator<P>::deallocate_page_aligned(void *block, Giving giving) {
     if (block == nullptr) return;
     KeepErrno keep;
     Cache &cache = cache_;
-    AfterEnd after{cache, cache.ended};
+    AfterEnd after{cache};
     if (cache.heap == nullptr && !start_thread(cache)) return;
     P::slow_path(cache.probe, SlowReason::page_boundary);
     const Span *span = page_map.span_of(address_of(block));
@@ -776,7 +777,7 @@ template <Probe P>
 void Allocator<P>::deallocate_rest(void *block, std::uint32_t header, Giving giving) {
     KeepErrno keep;
     Cache &cache = cache_;
-    AfterEnd after{cache, cache.ended};
+    AfterEnd after{cache};
     if (cache.heap == nullptr && !start_thread(cache)) return;
     if constexpr (P::kDiagnostic) {
         if (header == BlockHeader::kGuarded) {
@@ -1028,7 +1029,7 @@ void *Allocator<P>::allocate_large(std::size_t bytes, std::size_t alignment, Fam
                                    bool growing) {
     Cache &cache = cache_;
     const int saved_errno = errno;
-    AfterEnd after{cache, cache.ended};
+    AfterEnd after{cache};
     if (cache.heap == nullptr && !start_thread(cache)) return out_of_memory();
     if (bytes > PTRDIFF_MAX || alignment > PTRDIFF_MAX) return out_of_memory();
     // The header stands before the user's memory, which starts at the first aligned address that leaves room for it.
@@ -1184,7 +1185,7 @@ std::size_t Allocator<P>::asked_usable_bytes(void *block) {
     if (is_live(block) || foreign::is_glibc_block(address_of(block))) return usable_bytes(block);
     KeepErrno keep;
     Cache &cache = cache_;
-    AfterEnd after{cache, cache.ended};
+    AfterEnd after{cache};
     if (cache.heap == nullptr && !start_thread(cache)) return 0;
     return report_and_repair(block) ? usable_bytes(block) : 0;
 }
@@ -1233,7 +1234,7 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
     if constexpr (P::kDiagnostic) {
         // A thread's first call: the probe counts a block that is resized in place as this thread's doing.
         if (cache_.heap == nullptr) [[unlikely]] {
-            AfterEnd after{cache_, cache_.ended};
+            AfterEnd after{cache_};
             return start_thread(cache_) ? reallocate(block, bytes) : out_of_memory();
         }
     }
@@ -1270,8 +1271,7 @@ void *Allocator<P>::reallocate(void *block, std::size_t bytes) {
         } else {
             // A bad pointer: reported like a bad free. A block with a hurt header keeps its contents and goes on.
             Cache &cache = cache_;
-            // Where it has been started further up, it is not to end before that is done.
-            AfterEnd after{cache, cache.ended && cache.heap == nullptr};
+            AfterEnd after{cache};
             if (cache.heap == nullptr && !start_thread(cache)) return out_of_memory();
             if (!report_and_repair(block)) return out_of_memory();
             usable = usable_bytes(block);
