@@ -139,7 +139,7 @@ bool for_freed_parts(std::uintptr_t begin, std::uintptr_t end, F f) {
     return f(last, end);
 }
 
-// From here on that is worth waiting for all of it to be written.
+// From here on what it spares the caches is more than what its fences cost.
 inline constexpr std::size_t kMany = 1024;
 
 inline void put_freed(std::uintptr_t begin, std::uintptr_t end) {

@@ -12,16 +12,20 @@
 
 extern "C" {
 extern char **environ;
-// The dynamic loader's: where the kernel put argc, argv and the environment.
+// The dynamic loader's.
 extern void *__libc_stack_end __attribute__((weak));
 }
 
 namespace hakmem::process {
 
+std::uintptr_t main_stack_end() {
+    return &__libc_stack_end != nullptr ? reinterpret_cast<std::uintptr_t>(__libc_stack_end) : 0;
+}
+
 char **environment() {
     if (environ != nullptr) return environ;
-    if (&__libc_stack_end == nullptr || __libc_stack_end == nullptr) return nullptr;
-    auto *words = static_cast<std::uintptr_t *>(__libc_stack_end);
+    if (main_stack_end() == 0) return nullptr;
+    auto *words = reinterpret_cast<std::uintptr_t *>(main_stack_end());
     const std::uintptr_t arguments = words[0];
     constexpr std::uintptr_t kMostArguments = 1 << 22;
     if (arguments > kMostArguments || words[1 + arguments] != 0) return nullptr;

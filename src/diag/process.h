@@ -8,6 +8,10 @@
 
 namespace hakmem::process {
 
+// Where the kernel put argc, argv and the environment, as the dynamic loader tells: right above what the main thread
+// has on its stack. 0 if it does not.
+std::uintptr_t main_stack_end();
+
 // The environment: libc's, or before libc has set it the one on the initial stack. Null if neither is there.
 char **environment();
 

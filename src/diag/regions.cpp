@@ -7,11 +7,6 @@
 #include "diag/process.h"
 #include "diag/read_only_file.h"
 
-extern "C" {
-// The dynamic loader's: an address in the main thread's stack.
-extern void *__libc_stack_end __attribute__((weak));
-}
-
 namespace hakmem {
 namespace {
 
@@ -19,10 +14,6 @@ namespace {
 constexpr std::uintptr_t kDescriptorBytes = 4096;
 // For stacks that nobody told us about (coroutines): as far up from the stack pointer as one may plausibly reach.
 constexpr std::uintptr_t kUnknownStackBytes = 1 << 20;
-
-std::uintptr_t main_stack() {
-    return &__libc_stack_end != nullptr ? reinterpret_cast<std::uintptr_t>(__libc_stack_end) : 0;
-}
 
 __attribute__((noinline)) std::uintptr_t stack_pointer() {
     return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
@@ -101,7 +92,8 @@ RegionFacts gather_region(std::uintptr_t address, bool mapped, const ModuleMap &
     if (facts.in_module) return facts;
 
     const Mapping mapping = find_mapping(address);
-    facts.in_stack = is_in_alternate_stack(address) || is_in_stack(address, mapping, {main_stack(), UINTPTR_MAX});
+    facts.in_stack =
+        is_in_alternate_stack(address) || is_in_stack(address, mapping, {process::main_stack_end(), UINTPTR_MAX});
     for (const auto &descriptor : descriptors) {
         const std::uintptr_t inside = descriptor.load(std::memory_order_relaxed);
         if (facts.in_stack) break;

@@ -1,14 +1,14 @@
 #include "diag/stack_memo.h"
 
+#include <pthread.h>
+
 #include <iterator>
 
 #include "base/bits.h"
+#include "diag/process.h"
 #include "os/lock.h"
 #include "os/pages.h"
 #include "os/readable.h"
-
-// Of the loader: above what the first thread has put on its stack.
-extern "C" void *__libc_stack_end;
 
 namespace hakmem {
 namespace {
@@ -19,14 +19,14 @@ class StackReader {
   public:
     StackReader(std::uintptr_t begin, std::size_t sure) : begin_(begin), sure_(sure) {}
 
-    // The word `offset` bytes on; false behind the end of what can be read. What lies between the return addresses is
-    // not ours to look at, says AddressSanitizer.
+    // The word `offset` bytes on, no less than the time before; false behind the end of what can be read. What lies
+    // between the return addresses is not ours to look at, says AddressSanitizer.
     __attribute__((no_sanitize("address"))) bool read(std::size_t offset, std::uintptr_t &word) {
         if (offset + sizeof word <= sure_) {
             word = *pointer_to<const std::uintptr_t>(begin_ + offset);
             return true;
         }
-        if (offset < first_ || offset >= first_ + size_) {
+        if (offset >= first_ + size_) {
             // Up to the end of the page, which is there as a whole or not at all.
             const std::uintptr_t at = begin_ + offset;
             const std::size_t left = os::kPageBytes - at % os::kPageBytes;
@@ -45,7 +45,7 @@ class StackReader {
     std::uintptr_t words_[256];
 };
 
-std::uintptr_t this_thread() { return reinterpret_cast<std::uintptr_t>(__builtin_thread_pointer()); }
+std::uintptr_t this_thread() { return static_cast<std::uintptr_t>(pthread_self()); }
 
 }  // namespace
 
@@ -54,9 +54,8 @@ bool StackMemo::is_on_own_stack(std::uintptr_t frame) {
     if (own_begin_ <= frame && frame < own_end_) return true;
     constexpr std::uintptr_t kMostAtOnce = std::uintptr_t{64} * os::kPageBytes;
     const auto is_near = [&](std::uintptr_t end) { return frame < end && end - frame <= kMostAtOnce; };
-    const auto loaders_end = reinterpret_cast<std::uintptr_t>(__libc_stack_end);
     std::uintptr_t end = own_begin_;
-    if (own_end_ == 0) end = is_near(this_thread()) ? this_thread() : loaders_end;
+    if (own_end_ == 0) end = is_near(this_thread()) ? this_thread() : process::main_stack_end();
     if (!is_near(end)) return false;
     const std::uintptr_t begin = frame - frame % os::kPageBytes;
     std::uintptr_t word = 0;
@@ -168,7 +167,7 @@ void StackMemo::leave() {
     if (table_ == nullptr) return;
     // Frames on a stack of some other kind say nothing about the next thread.
     for (Depth &depth : table_->depths)
-        if (!depth.on_own_stack) depth = {};
+        if (depth.frame != 0 && !depth.on_own_stack) depth = {};
     Table *oldest = nullptr;
     {
         const LockGuard guard(Left::all.lock);

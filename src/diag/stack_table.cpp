@@ -44,9 +44,11 @@ void StackTable::carry_over(const Segment &segment) {
 
 StackTable::Known StackTable::intern(const std::uintptr_t *pc, unsigned frames, ModuleMap &modules) {
     if (!segment_ || frames == 0) return {0, 0};
-    if (const StackId id = find_or_add(pc, frames, kMostWhole, modules); id != 0) return {id, frames};
-    const unsigned innermost = std::min(frames, kShortFrames);
-    return {find_or_add(pc, innermost, kStacks, modules), innermost};
+    if (frames > kShortFrames) {
+        if (const StackId id = find_or_add(pc, frames, kMostWhole, modules); id != 0) return {id, frames};
+        frames = kShortFrames;
+    }
+    return {find_or_add(pc, frames, kStacks, modules), frames};
 }
 
 StackId StackTable::find_or_add(const std::uintptr_t *pc, unsigned frames, std::uint32_t most, ModuleMap &modules) {

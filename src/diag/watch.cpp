@@ -703,7 +703,7 @@ void Watcher::trim_quarantine(CounterShard &shard, std::uint64_t most, std::size
         return each ? quarantine_.own_bytes() > static_cast<std::int64_t>(most) : quarantine_.is_over(most);
     };
     std::size_t gone = 0;
-    for (int i = 0; (i < 2 || gone < coming) && is_over() && !quarantine_.empty(); ++i) {
+    for (int i = 0; (i < 2 || gone < coming) && is_over(); ++i) {
         const Quarantine::Kept kept = quarantine_.pop();
         gone += kept.bytes;
         release(shard, kept);
