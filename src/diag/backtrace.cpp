@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/bits.h"
 #include "diag/file_pages.h"
 #include "diag/message.h"
 #include "diag/unwinder_files.h"
@@ -37,6 +38,8 @@ struct Unwinder {
     decltype(&unw_get_reg) get_reg;
 #if defined(__x86_64__)
     decltype(&unw_tdep_getcontext) get_context;  // elsewhere it is inline
+    decltype(&unw_get_save_loc) get_save_loc;
+    decltype(&unw_is_signal_frame) is_signal_frame;
 #endif
 };
 
@@ -88,24 +91,23 @@ bool find_all(void *library) {
     return find(library, HAKMEM_NAME_OF(unw_backtrace), unwinder.backtrace) &&
 #if defined(__x86_64__)
            find(library, HAKMEM_NAME_OF(unw_tdep_getcontext), unwinder.get_context) &&
+           find(library, HAKMEM_NAME_OF(unw_get_save_loc), unwinder.get_save_loc) &&
+           find(library, HAKMEM_NAME_OF(unw_is_signal_frame), unwinder.is_signal_frame) &&
 #endif
            find(library, HAKMEM_NAME_OF(unw_init_local), unwinder.init_local) &&
            find(library, HAKMEM_NAME_OF(unw_step), unwinder.step) &&
            find(library, HAKMEM_NAME_OF(unw_get_reg), unwinder.get_reg);
 }
 
-// Where this library lies; empty where this code is linked into a program, as in tests: there its frames can't be told
-// from the program's.
-struct Own {
-    std::uintptr_t begin, end;
-};
-constinit Own own{};
-
 void find_own() {
     const Own here{reinterpret_cast<std::uintptr_t>(__ehdr_start), reinterpret_cast<std::uintptr_t>(_end)};
     const std::uintptr_t program = getauxval(AT_PHDR);
     if (program < here.begin || program >= here.end) own = here;
 }
+
+}  // namespace
+
+constinit Own own{};
 
 bool load() {
     Loaded state = Loaded::not_yet;
@@ -122,10 +124,6 @@ bool load() {
     }
     return loaded.load(std::memory_order_acquire) == Loaded::yes;
 }
-
-bool is_own(std::uintptr_t pc) { return pc >= own.begin && pc < own.end; }
-
-}  // namespace
 
 bool underway() { return this_thread_inside; }
 
@@ -202,15 +200,92 @@ inline __attribute__((always_inline)) void capture_from(Trace &trace, unsigned d
         for (int i = first; i < found && trace.frames < depth; ++i) {
             trace.pc[trace.frames++] = reinterpret_cast<std::uintptr_t>(buffer[i]);
         }
-        if (pace == Pace::step_by_step && may_let_go()) file_pages::let_go({trace.pc, trace.frames});
+        if (pace == Pace::step_by_step) let_go(trace);
     }
     leave();
 }
 
 }  // namespace
 
+void let_go(const Trace &trace) {
+    if (may_let_go()) file_pages::let_go({trace.pc, trace.frames});
+}
+
+#if defined(__x86_64__)
+namespace {
+
+// A step from a frame that is nowhere: to memory of nothing but zeros, where both registers point to that tell the
+// caller's frame.
+struct StepFromNowhere {
+    bool done = false;
+    std::uintptr_t cfa = 0;      // of the frame there
+    std::uintptr_t back = 0;     // where the return address would be; 0: there is none
+    std::uintptr_t pointer = 0;  // where the caller's frame pointer would be; 0: still in its register
+
+    StepFromNowhere(std::uintptr_t pc, std::uintptr_t stack_pointer, std::uintptr_t frame_pointer) {
+        unw_context_t context{};
+        auto &registers = context.uc_mcontext.gregs;
+        registers[REG_RIP] = static_cast<greg_t>(pc);
+        registers[REG_RSP] = static_cast<greg_t>(stack_pointer);
+        registers[REG_RBP] = static_cast<greg_t>(frame_pointer);
+        unw_cursor_t cursor;
+        if (unwinder.init_local(&cursor, &context) != 0 || unwinder.is_signal_frame(&cursor) > 0) return;
+        unwinder.step(&cursor);
+        unw_word_t caller = 0;
+        unw_save_loc_t address{}, saved{};
+        if (unwinder.get_reg(&cursor, UNW_X86_64_RSP, &caller) != 0 ||
+            unwinder.get_save_loc(&cursor, UNW_X86_64_RIP, &address) != 0 ||
+            unwinder.get_save_loc(&cursor, UNW_X86_64_RBP, &saved) != 0)
+            return;
+        cfa = caller;
+        if (address.type == UNW_SLT_MEMORY) back = address.u.addr;
+        if (saved.type == UNW_SLT_MEMORY && saved.u.addr != address_of(&registers[REG_RBP])) pointer = saved.u.addr;
+        done = true;
+    }
+};
+
+}  // namespace
+
+// The unwinder would say the same wherever the stack is, as it goes by the object's tables. Where there are none, it
+// believes in a frame pointer that is no further up than here.
+UnwindRule rule_of(std::uintptr_t pc) {
+    using Kind = UnwindRule::Kind;
+    constexpr std::uintptr_t kWord = sizeof(std::uintptr_t), kBelow = os::kPageBytes, kFurther = 64;
+    constexpr std::uintptr_t kRoom = 2 * (kBelow + UnwindRule::kMostBytes);
+    // Never written to, and so no memory.
+    static constinit std::atomic<void *> zeros{nullptr};
+    const UnwindRule other = UnwindRule::of(pc, Kind::other, 0, 0);
+    void *nowhere = zeros.load(std::memory_order_acquire);
+    if (nowhere == nullptr) {
+        void *mine = os::map(kRoom);
+        if (mine == nullptr) return other;
+        if (zeros.compare_exchange_strong(nowhere, mine))
+            nowhere = mine;
+        else
+            os::unmap(mine, kRoom);
+    }
+    const std::uintptr_t stack = address_of(nowhere) + kBelow, pointer = stack + UnwindRule::kMostBytes;
+    const StepFromNowhere step(pc, stack, pointer);
+    if (!step.done) return other;
+    if (step.back == 0) return UnwindRule::of(pc, Kind::end, 0, 0);
+    // The step alone does not say where the stack pointer is then, but a whole walk goes on like this.
+    if (step.back == pointer + kWord && step.pointer == pointer && step.cfa != pointer + 2 * kWord)
+        return UnwindRule::of(pc, Kind::guess, 2 * kWord, 2 * kWord);
+    const bool by_stack = step.cfa <= pointer;
+    const std::uintptr_t from = by_stack ? stack : pointer;
+    if (step.cfa <= from || step.back != step.cfa - kWord || step.pointer >= step.cfa) return other;
+    // A frame that is too large for a rule reaches as far.
+    if (!by_stack && StepFromNowhere(pc, stack, pointer - kFurther).cfa != step.cfa - kFurther) return other;
+    // Where the frame pointer is somewhere else, that is too many bytes for a rule.
+    return UnwindRule::of(pc, by_stack ? Kind::stack_pointer : Kind::frame_pointer, step.cfa - from,
+                          step.pointer != 0 ? step.cfa - step.pointer : 0);
+}
+#else
+UnwindRule rule_of(std::uintptr_t pc) { return UnwindRule::of(pc, UnwindRule::Kind::other, 0, 0); }
+#endif
+
 __attribute__((noinline)) void capture(Trace &trace, unsigned depth, Pace pace) {
-    capture_from(trace, depth, pace, [](std::uintptr_t pc) { return !is_own(pc); });
+    capture_from(trace, depth, pace, [](std::uintptr_t pc) { return !own.holds(pc); });
 }
 
 __attribute__((noinline)) void capture_interrupted(Trace &trace, unsigned depth, std::uintptr_t pc,
@@ -233,6 +308,7 @@ void after_fork_in_child() {
     // Somebody was inside for very long: what they hold is held for ever here.
     if (gate.load() % kForking > own) unusable = true;
     gate = own;
+    unwind_rules.restart_after_fork();
 }
 
 }  // namespace hakmem::backtrace

@@ -10,6 +10,8 @@
 
 #include <cstdint>
 
+#include "diag/unwind_rules.h"
+
 namespace hakmem::backtrace {
 
 inline constexpr unsigned kMostFrames = 64;
@@ -23,7 +25,7 @@ struct Trace {
 void start();
 
 // How to walk. libunwind's fast way keeps 256 KiB for each thread that has used it; step by step takes some tenths of a
-// microsecond a frame and no memory: for a thread that may never be back.
+// microsecond a frame and no memory: for stacks that are seldom taken.
 enum class Pace { fast, step_by_step };
 
 // The callers' return addresses, innermost first, at most `depth`, without the frames of the library that this code is
@@ -33,6 +35,21 @@ void capture(Trace &trace, unsigned depth, Pace pace = Pace::fast);
 // The same in a signal handler: what the code that was interrupted at `pc` was called by, and in front `behind`, an
 // address that stands for the instruction before it, as a return address does.
 void capture_interrupted(Trace &trace, unsigned depth, std::uintptr_t pc, std::uintptr_t behind);
+
+// Where this library lies; empty where this code is linked into a program, as in tests: there its frames can't be told
+// from the program's.
+struct Own {
+    std::uintptr_t begin, end;
+    bool holds(std::uintptr_t pc) const { return begin <= pc && pc < end; }
+};
+extern constinit Own own;
+
+// For callers inside the gate. False: there is no unwinder.
+bool load();
+// What the unwinder's tables say of a return address.
+UnwindRule rule_of(std::uintptr_t pc);
+// The pages of these tables that only this stack needed, where stacks are seldom taken.
+void let_go(const Trace &trace);
 
 // Keeps fork apart from every use of the loader's and libunwind's locks. False: not now.
 bool enter();

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/relaxed.h"
 #include "segment/layout.h"
 
 namespace hakmem {
@@ -26,6 +27,9 @@ class ModuleMap {
 
     // Learns what was loaded since the last time. Takes the loader's lock: call it inside backtrace::enter.
     void refresh();
+
+    // Objects that had been unloaded by then.
+    std::uint64_t unloads() const { return subs_; }
 
     // Index of the module that `address` lies in, or segment::kNoModule.
     std::uint16_t find(std::uintptr_t address) const;
@@ -48,8 +52,8 @@ class ModuleMap {
 
     Module modules_[kMost] = {};
     std::atomic<std::uint32_t> count_{0};
-    unsigned long long adds_ = 0;  // the loader's counters at the last refresh; written under its lock
-    unsigned long long subs_ = 0;
+    // The loader's counters at the last refresh; written under its lock.
+    Relaxed<std::uint64_t> adds_{}, subs_{};
     segment::ModuleRecord *records_ = nullptr;
     std::uint32_t *used_ = nullptr;
 };

@@ -99,7 +99,6 @@ void DiagProbe::thread_ending(ThreadState &thread) {
 void DiagProbe::memory_short(ThreadState &thread) {
     const Undisturbed undisturbed;
     thread.watcher.release_all(*thread.shard);
-    StackMemo::forget_left();
 }
 
 void DiagProbe::thread_ended(ThreadState &thread) {
@@ -208,13 +207,9 @@ void DiagProbe::nudged() {
 void DiagProbe::before_fork() {
     const Undisturbed undisturbed;
     backtrace::before_fork();
-    Watcher::before_fork();
 }
 
-void DiagProbe::after_fork_in_parent() {
-    Watcher::after_fork_in_parent();
-    backtrace::after_fork_in_parent();
-}
+void DiagProbe::after_fork_in_parent() { backtrace::after_fork_in_parent(); }
 
 void DiagProbe::after_fork_in_child(ThreadState &thread) {
     const Undisturbed undisturbed;

@@ -7,17 +7,7 @@
 namespace hakmem {
 namespace {
 
-constexpr std::uint64_t kIdMask = (std::uint64_t{1} << 16) - 1;
-static_assert(kStacks <= kIdMask && kStacks < Note::kMostStacks);
-
-std::uint64_t hash_of(const std::uintptr_t *pc, unsigned frames) {
-    std::uint64_t hash = frames + 1;
-    for (unsigned i = 0; i < frames; ++i) {
-        hash = (hash ^ pc[i]) * 0x9E3779B97F4A7C15;
-        hash ^= hash >> 29;
-    }
-    return hash;
-}
+static_assert(kStacks < Note::kMostStacks);
 
 }  // namespace
 
@@ -42,17 +32,18 @@ void StackTable::carry_over(const Segment &segment) {
     segment.header().stacks_used = used();
 }
 
-StackTable::Known StackTable::intern(const std::uintptr_t *pc, unsigned frames, ModuleMap &modules) {
-    if (!segment_ || frames == 0) return {0, 0};
+StackId StackTable::intern(const std::uintptr_t *pc, unsigned frames, ModuleMap &modules) {
+    if (!segment_ || frames == 0) return 0;
     if (frames > kShortFrames) {
-        if (const StackId id = find_or_add(pc, frames, kMostWhole, modules); id != 0) return {id, frames};
+        if (const StackId id = find_or_add(pc, frames, kMostWhole, modules); id != 0) return id;
         frames = kShortFrames;
     }
-    return {find_or_add(pc, frames, kStacks, modules), frames};
+    return find_or_add(pc, frames, kStacks, modules);
 }
 
 StackId StackTable::find_or_add(const std::uintptr_t *pc, unsigned frames, std::uint32_t most, ModuleMap &modules) {
-    const std::uint64_t hash = hash_of(pc, frames);
+    static_assert(kStacks <= kIdMask);
+    const std::uint64_t hash = Key::of(pc, frames).word_;
     const std::uint64_t tag = hash & ~kIdMask;
     for (std::uint32_t probe = 0; probe < kSlots; ++probe) {
         std::atomic<std::uint64_t> &slot = slots_[(hash + probe) % kSlots];
@@ -84,12 +75,12 @@ StackId StackTable::find_or_add(const std::uintptr_t *pc, unsigned frames, std::
             }
             near_sites_[id].store(static_cast<std::uint16_t>(hash_of_innermost(kNearSiteFrames, pc, frames) >> 48),
                                   std::memory_order_relaxed);
-            std::uint64_t key = 0x51A7;
+            std::uint64_t lasting = 0x51A7;
             for (unsigned i = 0; i < record.frames; ++i) {
-                key = (key ^ modules.identify(record.module[i], pc[i])) * 0xBF58476D1CE4E5B9;
-                key ^= key >> 31;
+                lasting = (lasting ^ modules.identify(record.module[i], pc[i])) * 0xBF58476D1CE4E5B9;
+                lasting ^= lasting >> 31;
             }
-            std::atomic_ref(record.key).store(key | 1, std::memory_order_release);
+            std::atomic_ref(record.key).store(lasting | 1, std::memory_order_release);
             std::atomic_ref<std::uint32_t> shown(segment_.header().stacks_used);
             std::uint32_t seen = shown.load(std::memory_order_relaxed);
             while (seen < id + 1 && !shown.compare_exchange_weak(seen, id + 1)) {

@@ -16,6 +16,43 @@ namespace hakmem {
 
 class StackTable {
   public:
+    // What a stack is found by, put together address by address, innermost first.
+    class Key {
+      public:
+        // Of some addresses in a row.
+        class Part {
+          public:
+            void add(std::uintptr_t pc) {
+                sum_ = (sum_ + pc) * kFactor;
+                power_ *= kFactor;
+            }
+
+          private:
+            friend class Key;
+            std::uint64_t sum_ = 0, power_ = 1;
+        };
+
+        void add(std::uintptr_t pc) { word_ = (word_ + pc) * kFactor; }
+        // The same as its addresses one by one.
+        void add(const Part &part) { word_ = word_ * part.power_ + part.sum_; }
+        void finish(unsigned frames) {
+            word_ = (word_ ^ frames) * 0xBF58476D1CE4E5B9;
+            word_ ^= word_ >> 32;
+        }
+        static Key of(const std::uintptr_t *pc, unsigned frames) {
+            Key key;
+            for (unsigned i = 0; i < frames; ++i) key.add(pc[i]);
+            key.finish(frames);
+            return key;
+        }
+
+      private:
+        friend class StackTable;
+        static constexpr std::uint64_t kFactor = 0x9E3779B97F4A7C15;
+
+        std::uint64_t word_ = 0;
+    };
+
     // Starts empty on the segment's records. Not thread-safe: at start, and in a fork's child.
     void start(const Segment &segment);
 
@@ -25,13 +62,19 @@ class StackTable {
 
     std::uint32_t used() const { return used_.load(std::memory_order_acquire); }
 
-    // The number of the stack of these return addresses, innermost first, and how many of them count. May take the
-    // loader's lock.
-    struct Known {
-        StackId id;
-        unsigned frames;
-    };
-    Known intern(const std::uintptr_t *pc, unsigned frames, ModuleMap &modules);
+    // The number of the stack of these return addresses, innermost first. May take the loader's lock.
+    StackId intern(const std::uintptr_t *pc, unsigned frames, ModuleMap &modules);
+    // Fast path. The number of a stack with that key; 0 if there is none.
+    StackId find(const Key &key) const {
+        for (std::uint32_t probe = 0; probe < kSlots; ++probe) {
+            const std::uint64_t value = slots_[(key.word_ + probe) % kSlots].load(std::memory_order_acquire);
+            if (value == 0) return 0;
+            if ((value ^ key.word_) <= kIdMask) return static_cast<StackId>(value & kIdMask);
+        }
+        return 0;
+    }
+    // As intern finds none but new stacks of more frames.
+    bool keeps_short() const { return used() >= kMostWhole; }
     static constexpr std::uint32_t kMostWhole = kStacks / 4 * 3;
     static constexpr unsigned kShortFrames = 8;
 
@@ -59,13 +102,15 @@ class StackTable {
     static constexpr std::uint32_t kSiteFrames = 3;  // a wrapper of malloc or two, and who calls it
     static constexpr std::uint32_t kNearSiteFrames = kShortFrames;
 
+    // Of a slot: a stack's key above its number. 0: free.
+    static constexpr std::uint64_t kIdMask = (std::uint64_t{1} << 16) - 1;
+
     // 0 if it is new and there are `most` already.
     StackId find_or_add(const std::uintptr_t *pc, unsigned frames, std::uint32_t most, ModuleMap &modules);
     segment::StackRecord *record(StackId id) const;
     static std::uint64_t hash_of_innermost(std::uint32_t most, const std::uint64_t *pc, std::uint32_t frames);
 
     Segment segment_;
-    // Hash (its upper bits) and number in one word. 0: free.
     std::atomic<std::uint64_t> slots_[kSlots] = {};
     std::atomic<std::uint16_t> near_sites_[kStacks] = {};
     std::atomic<std::uint32_t> used_{0};

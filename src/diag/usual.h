@@ -15,22 +15,16 @@ namespace hakmem {
 // Of a small one: its slot's.
 inline std::size_t block_bytes(const Watched &watched) { return watched.large ? watched.room : watched.room + 1; }
 
-[[gnu::always_inline]] inline StackId Watcher::remembered(segment::CounterShard &shard,
-                                                          [[maybe_unused]] std::uintptr_t frame) {
-    StackId id = 0;
-#if defined(__x86_64__)
-    id = memo_.find(frame);
-    if (id != 0) [[likely]]
-        ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
-#endif
-    return id;
-}
-
-// At `guard`, two a block: most are remembered.
+// At `guard`, two a block: most are known.
 [[gnu::always_inline]] inline StackId Watcher::stack_at(segment::CounterShard &shard, std::uintptr_t frame) {
-    if (watches_all_) [[likely]] {
-        if (const StackId id = remembered(shard, frame); id != 0) [[likely]]
-            return id;
+    if constexpr (kWalksStacks) {
+        if (own_stack_.covers(frame)) [[likely]] {
+            const StackId id = segments_.find(state.stacks, frame, own_stack_.end(), state.options.stack_depth);
+            if (id != 0) [[likely]] {
+                ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
+                return id;
+            }
+        }
     }
     return capture(shard, frame);
 }

@@ -12,6 +12,7 @@
 #include "diag/hunt.h"
 #include "diag/incident.h"
 #include "diag/process.h"
+#include "diag/stack_walk.h"
 #include "diag/state.h"
 #include "diag/trap_handler.h"
 #include "diag/undisturbed.h"
@@ -37,12 +38,6 @@ constexpr std::uint32_t kMostUnseen = 4096;
 
 constexpr std::uint32_t kNever = 1u << 30;
 
-// In what time so many stacks of a thread are worth remembering, and so many that had to be unwound all the same the
-// unwinder's own cache.
-constexpr std::uint32_t kManyStacks = 64;
-constexpr std::uint64_t kManyStacksMs = 100;
-constexpr std::uint32_t kManyUnwound = 1000;
-constexpr std::uint64_t kManyUnwoundMs = 10'000;
 // Ticks that the hunt may take of a thread's time as soon as there is something new to hunt: the next overflow may be
 // the last for a long time.
 constexpr std::int64_t kHuntInHand = 10'000'000;
@@ -164,39 +159,20 @@ void Watcher::put_slack_under_watch(std::uintptr_t begin, std::uintptr_t end) {
     return stack_at(shard, reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)));
 }
 
-backtrace::Pace Watcher::pace_of_unwinding() {
-    if (!unwinds_fast_ && ++unwound_ == kManyUnwound) {
-        const std::uint64_t now = os::coarse_milliseconds();
-        unwinds_fast_ = now - unwound_since_ms_ < kManyUnwoundMs;
-        unwound_since_ms_ = now;
-        unwound_ = 0;
-    }
-    return watches_all_ || unwinds_fast_ ? backtrace::Pace::fast : backtrace::Pace::step_by_step;
-}
-
-[[gnu::noinline]] StackId Watcher::capture(CounterShard &shard, [[maybe_unused]] std::uintptr_t frame) {
+[[gnu::noinline]] StackId Watcher::capture(CounterShard &shard, std::uintptr_t frame) {
     // The unwinder itself allocates, a thread's first time: stacks are small, and that one is nobody's sample.
     if (backtrace::underway()) return 0;
-    ++stacks_taken_;
-    if (stacks_taken_ % kManyStacks == 0 && !watches_all_ && !hunt.on()) {
-        const std::uint64_t now = os::coarse_milliseconds();
-        set_remembers(now - counted_ms_ < kManyStacksMs);
-        counted_ms_ = now;
-    }
-    if (!watches_all_ && (remembers_ || hunt.on())) {
-        if (const StackId id = remembered(shard, frame); id != 0) return id;
-    }
     const Undisturbed undisturbed;
+    const auto pace = watches_all_ || hunt.on() ? backtrace::Pace::fast : backtrace::Pace::step_by_step;
+    const std::uint32_t depth = state.options.stack_depth;
     backtrace::Trace trace;
-    backtrace::capture(trace, state.options.stack_depth, pace_of_unwinding());
+    if (!kWalksStacks || !own_stack_.reaches(frame) ||
+        !walk_stack(trace, frame, own_stack_.end(), depth, pace, state.modules))
+        backtrace::capture(trace, depth, pace);
+    segments_.follow(state.modules.unloads());
     if (trace.frames == 0) return 0;
     ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
-    const StackTable::Known known = state.stacks.intern(trace.pc, trace.frames, state.modules);
-#if defined(__x86_64__)
-    trace.frames = known.frames;
-    if (remembers_ || hunt.on()) memo_.remember(frame, trace, known.id);
-#endif
-    return known.id;
+    return state.stacks.intern(trace.pc, trace.frames, state.modules);
 }
 
 // ---- following the level ----
@@ -217,16 +193,6 @@ void Watcher::look_up() {
         look_up_after_ = std::min(2 * look_up_after_, kMostUnseen);
     else if (elapsed > kLookUpMs)
         look_up_after_ = std::max<std::uint32_t>(1, look_up_after_ / 8);
-}
-
-void Watcher::set_remembers(bool wanted) {
-    if (wanted) {
-        memo_.take_left();
-    } else {
-        memo_.forget();
-        StackMemo::forget_left();
-    }
-    remembers_ = wanted;
 }
 
 void Watcher::follow() {
@@ -260,7 +226,10 @@ void Watcher::follow() {
     }
     large_remaining_ = sampling::bytes_to_next(random_, mean);
     watches_all_ = level >= Level::guard;
-    set_remembers(watches_all_ || hunt.on());
+    if (kWalksStacks && (watches_all_ || hunt.on()))
+        segments_.start();
+    else
+        segments_.forget();
 }
 
 // ---- allocation ----
@@ -737,7 +706,6 @@ void Watcher::end(CounterShard &shard) {
     applicant_.seat = 0;
     release_all(shard);
     quarantine_.release_memory();
-    if (state.level.load(std::memory_order_relaxed) >= Level::guard) memo_.leave();
     stop();
 }
 

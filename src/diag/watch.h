@@ -9,10 +9,11 @@
 #include "diag/backtrace.h"
 #include "diag/hunt.h"
 #include "diag/note.h"
+#include "diag/own_stack.h"
 #include "diag/pace.h"
 #include "diag/quarantine.h"
 #include "diag/sampling.h"
-#include "diag/stack_memo.h"
+#include "diag/stack_segments.h"
 #include "diag/state.h"
 #include "segment/layout.h"
 
@@ -67,18 +68,16 @@ class Watcher {
     void end(segment::CounterShard &shard);
     // It has ended, and has no shard any more. Should it start once more, it follows the level anew.
     void stop() {
-        watches_all_ = remembers_ = false;
-        memo_.forget();
+        watches_all_ = false;
+        segments_.forget();
         changes_seen_ = 0;
     }
 
     // Around fork.
-    static void before_fork() { StackMemo::before_fork(); }
-    static void after_fork_in_parent() { StackMemo::after_fork_in_parent(); }
     void restart_after_fork() {
         applicant_.seat = 0;  // the parent's
         quarantine_.restart_after_fork();
-        memo_.restart_after_fork();
+        segments_.forget();
     }
 
     // For audits: a glance at a block that others may be changing, and the report if it is still as bad as it looked:
@@ -126,12 +125,8 @@ class Watcher {
     StackId stack_here(segment::CounterShard &shard);
     StackId stack_at(segment::CounterShard &shard, std::uintptr_t frame);
     StackId capture(segment::CounterShard &shard, std::uintptr_t frame);
-    // By the memo; 0 if it is not.
-    StackId remembered(segment::CounterShard &shard, std::uintptr_t frame);
     WatchPlan planned(segment::CounterShard &shard, std::size_t bytes);
     void look_up();
-    void set_remembers(bool wanted);
-    backtrace::Pace pace_of_unwinding();
     template <class Release>
     void make_room_now(segment::CounterShard &shard, std::size_t bytes, Release release);
     static bool is_as_left(const Quarantine::Kept &kept);
@@ -151,12 +146,6 @@ class Watcher {
     std::uint32_t look_up_after_ = 1;
     std::uint64_t looked_up_ms_ = 0;
     bool watches_all_ = false;
-    bool remembers_ = false;  // stacks, in memo_
-    std::uint32_t stacks_taken_ = 0;
-    std::uint64_t counted_ms_ = 0;  // when they were last a round number
-    std::uint32_t unwound_ = 0;     // of these, by the unwinder, since the next
-    std::uint64_t unwound_since_ms_ = 0;
-    bool unwinds_fast_ = false;
     std::uint32_t pending_weight_ = 0;  // of the block that plan has chosen and watched will get
     bool pending_fill_ = false;
     StackId pending_stack_ = 0;   // taken for the plan already; 0: not
@@ -172,7 +161,8 @@ class Watcher {
     Pace moves_;  // of moving a watchpoint of all threads, apart: one is so dear that it would stop the rest
     std::int64_t move_cost_ = 0;  // of a watchpoint of all threads, as seen so far
     Quarantine quarantine_;
-    StackMemo memo_;
+    OwnStack own_stack_;
+    StackSegments segments_;
 };
 
 }  // namespace hakmem

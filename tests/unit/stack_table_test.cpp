@@ -15,10 +15,14 @@ class StackTableTest : public ::testing::Test {
         modules_.start(segment_.modules(), &segment_.header().modules_used);
         table_->start(segment_);
     }
-    StackTable::Known known(const std::vector<std::uintptr_t> &pc) {
+    StackId intern(const std::vector<std::uintptr_t> &pc) {
         return table_->intern(pc.data(), static_cast<unsigned>(pc.size()), modules_);
     }
-    StackId intern(const std::vector<std::uintptr_t> &pc) { return known(pc).id; }
+    unsigned frames_of(StackId id) const {
+        segment::Stack stack{};
+        table_->copy(id, stack);
+        return stack.frames;
+    }
 
     Segment segment_;
     ModuleMap modules_;
@@ -77,21 +81,49 @@ TEST_F(StackTableTest, NearlyFullOnlyTheInnermostFramesCount) {
         pc.push_back(outer);
         return pc;
     };
-    const StackTable::Known whole = known(deep(1, 1));
-    EXPECT_EQ(whole.frames, kInner + 1);
-    for (std::uintptr_t i = 2; table_->used() < StackTable::kMostWhole; ++i) ASSERT_NE(intern(deep(1, i)), 0u);
-    EXPECT_EQ(known(deep(1, 1)).id, whole.id) << "what is known as a whole stays so";
-    EXPECT_EQ(known(deep(1, 1)).frames, kInner + 1);
+    const StackId whole = intern(deep(1, 1));
+    EXPECT_EQ(frames_of(whole), kInner + 1);
+    for (std::uintptr_t i = 2; table_->used() < StackTable::kMostWhole; ++i) {
+        ASSERT_FALSE(table_->keeps_short());
+        ASSERT_NE(intern(deep(1, i)), 0u);
+    }
+    EXPECT_TRUE(table_->keeps_short());
+    EXPECT_EQ(intern(deep(1, 1)), whole) << "what is known as a whole stays so";
 
-    const StackTable::Known one = known(deep(2, 0x100000)), same = known(deep(2, 0x200000)), other = known(deep(3, 1));
-    EXPECT_NE(one.id, 0u);
-    EXPECT_EQ(one.frames, kInner);
-    EXPECT_EQ(one.id, same.id);
-    EXPECT_NE(one.id, other.id);
-    segment::Stack stack{};
-    table_->copy(one.id, stack);
-    EXPECT_EQ(stack.frames, kInner);
-    EXPECT_EQ(known({0x9000, 0x9001}).frames, 2u) << "short ones are what they are";
+    const StackId one = intern(deep(2, 0x100000)), same = intern(deep(2, 0x200000)), other = intern(deep(3, 1));
+    EXPECT_NE(one, 0u);
+    EXPECT_EQ(frames_of(one), kInner);
+    EXPECT_EQ(one, same);
+    EXPECT_NE(one, other);
+    EXPECT_EQ(frames_of(intern({0x9000, 0x9001})), 2u) << "short ones are what they are";
+}
+
+// Whoever has walked a stack by stretches knows it by the same key.
+TEST_F(StackTableTest, AKeyIsTheSameHoweverItWasPutTogether) {
+    std::vector<std::uintptr_t> pc;
+    for (std::uintptr_t i = 0; i < 30; ++i) pc.push_back(0x5000 + i * i);
+    const StackId id = intern(pc);
+    for (unsigned first = 0; first <= pc.size(); ++first) {
+        for (unsigned second = first; second <= pc.size(); second += 7) {
+            StackTable::Key key;
+            StackTable::Key::Part part;
+            for (unsigned i = 0; i < pc.size(); ++i) {
+                if (i >= first && i < second) {
+                    part.add(pc[i]);
+                    continue;
+                }
+                if (i == second) key.add(part);
+                key.add(pc[i]);
+            }
+            if (second == pc.size()) key.add(part);
+            key.finish(static_cast<unsigned>(pc.size()));
+            ASSERT_EQ(table_->find(key), id) << first << " to " << second;
+        }
+    }
+    StackTable::Key unknown = StackTable::Key::of(pc.data(), 29);
+    EXPECT_EQ(table_->find(unknown), 0u);
+    std::swap(pc[3], pc[4]);
+    EXPECT_EQ(table_->find(StackTable::Key::of(pc.data(), 30)), 0u) << "the order counts";
 }
 
 }  // namespace

@@ -1,0 +1,47 @@
+#include "diag/stack_walk.h"
+
+namespace hakmem {
+namespace {
+
+using Step = Return::Step;
+
+// How far it came: `to.pc` is the address that no rule is known for, where there is one.
+Step run(backtrace::Trace &trace, Return &to, std::uintptr_t end, unsigned depth) {
+    const UnwindRules::View rules = unwind_rules.view();
+    trace.frames = 0;
+    if (!rules) return Step::unknown;
+    Step found = Step::done;
+    while (found == Step::done) {
+        if (!backtrace::own.holds(to.pc) || trace.frames != 0) {
+            trace.pc[trace.frames++] = to.pc;
+            if (trace.frames == depth) break;
+        }
+        found = to.step(rules, end);
+    }
+    return found;
+}
+
+}  // namespace
+
+bool walk_stack(backtrace::Trace &trace, std::uintptr_t frame, std::uintptr_t end, unsigned depth, backtrace::Pace pace,
+                ModuleMap &modules) {
+    if (!backtrace::enter()) return false;
+    Step found = Step::lost;
+    if (backtrace::load()) {
+        modules.refresh();
+        unwind_rules.follow(modules.unloads());
+        std::uintptr_t asked = 0;
+        for (;;) {
+            Return to = Return::from(frame);
+            found = run(trace, to, end, depth);
+            if (found != Step::unknown || to.pc == asked) break;
+            asked = to.pc;
+            unwind_rules.add(backtrace::rule_of(asked));
+        }
+        if (asked != 0 && pace == backtrace::Pace::step_by_step) backtrace::let_go(trace);
+    }
+    backtrace::leave();
+    return found == Step::done || found == Step::outermost;
+}
+
+}  // namespace hakmem
