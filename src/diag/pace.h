@@ -22,20 +22,23 @@ class Pace {
         skip_ = 1;
     }
 
+    // What the thread did itself of some time by the clock: where that is long, others had their turn.
+    static std::uint64_t own(std::uint64_t ticks) { return std::min(ticks, kLongestOwn); }
+
     // An occasion comes by. True if work that takes about `cost` may be done. Time in which the program idles does not
-    // count: no more than kLongestGap is taken for its own work.
+    // count.
     bool may(std::uint64_t now, std::int64_t cost = 0) {
         const std::uint64_t gap = now > last_ ? now - last_ : 0;
         last_ = now;
         if (share_ == 0) return false;
-        if (credit_ < kMostSaved) credit_ += static_cast<std::int64_t>(std::min(gap, kLongestGap)) / share_;
+        if (credit_ < std::max(kMostSaved, cost)) credit_ += static_cast<std::int64_t>(own(gap)) / share_;
         const bool yes = credit_ >= cost;
         if (cost == 0) skip_ = yes ? skip_ / 2 : std::min(2 * std::max(1u, skip_), kMostSkipped);
         return yes;
     }
 
     // A piece of work took so long.
-    void spent(std::uint64_t ticks) { credit_ -= static_cast<std::int64_t>(ticks); }
+    void spent(std::uint64_t ticks) { credit_ -= static_cast<std::int64_t>(own(ticks)); }
 
     // Occasions up to and with the next that is worth asking at. Random, so that it does not fall into step with what
     // the program does.
@@ -44,7 +47,7 @@ class Pace {
     }
 
   private:
-    static constexpr std::uint64_t kLongestGap = 1'000'000;
+    static constexpr std::uint64_t kLongestOwn = 1'000'000;
     static constexpr std::int64_t kMostSaved = 500'000;
 
     std::uint64_t last_ = 0;

@@ -362,7 +362,7 @@ void Watcher::place(const Watched &watched, std::size_t bytes, std::uint32_t sla
     const Hunt::Placed placed =
         hunt.place(watched.block, pending_class_, byte, applicant_, moves_.may(now, move_cost_));
     Note(watched.note).set_place(placed.place);
-    const std::uint64_t took = os::ticks() - now;
+    const std::uint64_t took = Pace::own(os::ticks() - now);
     if (placed.moved_shared) move_cost_ += (static_cast<std::int64_t>(took) - move_cost_) / 4;
     (placed.moved_shared ? moves_ : pace_).spent(took);
 }

@@ -51,6 +51,35 @@ TEST(Pace, IdleTimeIsNotSaved) {
     EXPECT_FALSE(pace.may(1'000'000'000'000, 100'000));
 }
 
+// The clock goes on while other threads have the processor: that was not this one's work.
+TEST(Pace, OthersTurnsAreNotCharged) {
+    Pace pace;
+    pace.start(0, kShare, 0);
+    std::uint64_t now = 1'000'000;
+    ASSERT_TRUE(pace.may(now));
+    constexpr std::uint64_t kTurn = 30'000'000;
+    pace.spent(kTurn);
+    now += kTurn;
+    std::uint64_t waited = 0;
+    for (; !pace.may(now); now += 10'000) waited += 10'000;
+    EXPECT_LE(waited, kTurn * 3 / 2);
+    EXPECT_EQ(Pace::own(500), 500u);
+    EXPECT_LT(Pace::own(kTurn), kTurn / 20);
+}
+
+// Work that costs more than is ever saved for nothing is done in the end.
+TEST(Pace, DearWorkIsSavedFor) {
+    Pace pace;
+    pace.start(0, kShare, 0);
+    std::uint64_t now = 0;
+    for (unsigned i = 0; i < 2; ++i) {
+        const std::uint64_t before = now;
+        while (!pace.may(now, 900'000)) ASSERT_LT((now += 10'000) - before, 100'000'000u);
+        EXPECT_GE(now - before, 500'000u * kShare);
+        pace.spent(900'000);
+    }
+}
+
 TEST(Pace, WhatIsInHandGoesFirst) {
     Pace pace;
     pace.start(0, kShare, 1'000'000);
