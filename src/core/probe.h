@@ -98,8 +98,8 @@ concept WatchingProbe = Probe<P> &&
     // Every allocation is due: also those that `due` is not asked for.
     { P::watches_all(state) } -> std::same_as<bool>;
     // Nearly every small block, where all are watched. A number of the policy's own for the block at hand, to be handed
-    // back; 0 where anything is out of the ordinary: then it is as if nobody had asked. `frame` is an address in the
-    // frame of the function that the program has called, or of a callee of that.
+    // back; 0 where anything is out of the ordinary: then it is as if nobody had asked. `frame` is where the
+    // frame pointer points of the function that the program has called, or of a callee of that.
     { P::kUsualSlack } -> std::convertible_to<std::size_t>;
     { P::plan_usual(state, size_class, frame) } -> std::same_as<std::uint32_t>;
     {P::watched_usual(state, number, watched, bytes, size_class, family)};

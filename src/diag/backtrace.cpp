@@ -39,7 +39,6 @@ struct Unwinder {
 #if defined(__x86_64__)
     decltype(&unw_tdep_getcontext) get_context;  // elsewhere it is inline
     decltype(&unw_get_save_loc) get_save_loc;
-    decltype(&unw_is_signal_frame) is_signal_frame;
 #endif
 };
 
@@ -92,7 +91,6 @@ bool find_all(void *library) {
 #if defined(__x86_64__)
            find(library, HAKMEM_NAME_OF(unw_tdep_getcontext), unwinder.get_context) &&
            find(library, HAKMEM_NAME_OF(unw_get_save_loc), unwinder.get_save_loc) &&
-           find(library, HAKMEM_NAME_OF(unw_is_signal_frame), unwinder.is_signal_frame) &&
 #endif
            find(library, HAKMEM_NAME_OF(unw_init_local), unwinder.init_local) &&
            find(library, HAKMEM_NAME_OF(unw_step), unwinder.step) &&
@@ -229,7 +227,7 @@ struct StepFromNowhere {
         registers[REG_RSP] = static_cast<greg_t>(stack_pointer);
         registers[REG_RBP] = static_cast<greg_t>(frame_pointer);
         unw_cursor_t cursor;
-        if (unwinder.init_local(&cursor, &context) != 0 || unwinder.is_signal_frame(&cursor) > 0) return;
+        if (unwinder.init_local(&cursor, &context) != 0) return;
         unwinder.step(&cursor);
         unw_word_t caller = 0;
         unw_save_loc_t address{}, saved{};
@@ -239,7 +237,9 @@ struct StepFromNowhere {
             return;
         cfa = caller;
         if (address.type == UNW_SLT_MEMORY) back = address.u.addr;
-        if (saved.type == UNW_SLT_MEMORY && saved.u.addr != address_of(&registers[REG_RBP])) pointer = saved.u.addr;
+        // In no other register, and known.
+        if (back != 0 && saved.type != UNW_SLT_MEMORY) return;
+        if (back != 0 && saved.u.addr != address_of(&registers[REG_RBP])) pointer = saved.u.addr;
         done = true;
     }
 };
@@ -247,11 +247,12 @@ struct StepFromNowhere {
 }  // namespace
 
 // The unwinder would say the same wherever the stack is, as it goes by the object's tables. Where there are none, it
-// believes in a frame pointer that is no further up than here.
+// believes in a frame pointer that is no further up than here. A signal's frame tells by what is in it, which are
+// zeros.
 UnwindRule rule_of(std::uintptr_t pc) {
     using Kind = UnwindRule::Kind;
     constexpr std::uintptr_t kWord = sizeof(std::uintptr_t), kBelow = os::kPageBytes, kFurther = 64;
-    constexpr std::uintptr_t kRoom = 2 * (kBelow + UnwindRule::kMostBytes);
+    constexpr std::uintptr_t kFar = kMostGuessed - kWord, kRoom = 2 * kBelow + kFar + UnwindRule::kMostBytes;
     // Never written to, and so no memory.
     static constinit std::atomic<void *> zeros{nullptr};
     const UnwindRule other = UnwindRule::of(pc, Kind::other, 0, 0);
@@ -264,18 +265,19 @@ UnwindRule rule_of(std::uintptr_t pc) {
         else
             os::unmap(mine, kRoom);
     }
-    const std::uintptr_t stack = address_of(nowhere) + kBelow, pointer = stack + UnwindRule::kMostBytes;
+    const std::uintptr_t stack = address_of(nowhere) + kBelow, pointer = stack + kFar;
     const StepFromNowhere step(pc, stack, pointer);
     if (!step.done) return other;
     if (step.back == 0) return UnwindRule::of(pc, Kind::end, 0, 0);
     // The step alone does not say where the stack pointer is then, but a whole walk goes on like this.
     if (step.back == pointer + kWord && step.pointer == pointer && step.cfa != pointer + 2 * kWord)
         return UnwindRule::of(pc, Kind::guess, 2 * kWord, 2 * kWord);
-    const bool by_stack = step.cfa <= pointer;
+    if (step.back != step.cfa - kWord || step.pointer >= step.cfa) return other;
+    // Which of the two it goes by shows when one of them is moved.
+    const StepFromNowhere moved(pc, stack, pointer - kFurther);
+    const bool by_stack = moved.cfa == step.cfa;
     const std::uintptr_t from = by_stack ? stack : pointer;
-    if (step.cfa <= from || step.back != step.cfa - kWord || step.pointer >= step.cfa) return other;
-    // A frame that is too large for a rule reaches as far.
-    if (!by_stack && StepFromNowhere(pc, stack, pointer - kFurther).cfa != step.cfa - kFurther) return other;
+    if (step.cfa <= from || (!by_stack && moved.cfa != step.cfa - kFurther)) return other;
     // Where the frame pointer is somewhere else, that is too many bytes for a rule.
     return UnwindRule::of(pc, by_stack ? Kind::stack_pointer : Kind::frame_pointer, step.cfa - from,
                           step.pointer != 0 ? step.cfa - step.pointer : 0);
@@ -297,17 +299,17 @@ __attribute__((noinline)) void capture_interrupted(Trace &trace, unsigned depth,
 
 void before_fork() {
     gate.fetch_add(kForking);
-    const std::uint32_t own = this_thread_inside ? 1 : 0;
-    wait_until([own] { return gate.load() % kForking <= own; });
+    const std::uint32_t mine = this_thread_inside ? 1 : 0;
+    wait_until([mine] { return gate.load() % kForking <= mine; });
 }
 
 void after_fork_in_parent() { gate.fetch_sub(kForking); }
 
 void after_fork_in_child() {
-    const std::uint32_t own = this_thread_inside ? 1 : 0;
+    const std::uint32_t mine = this_thread_inside ? 1 : 0;
     // Somebody was inside for very long: what they hold is held for ever here.
-    if (gate.load() % kForking > own) unusable = true;
-    gate = own;
+    if (gate.load() % kForking > mine) unusable = true;
+    gate = mine;
     unwind_rules.restart_after_fork();
 }
 

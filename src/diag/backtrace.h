@@ -46,7 +46,9 @@ extern constinit Own own;
 
 // For callers inside the gate. False: there is no unwinder.
 bool load();
-// What the unwinder's tables say of a return address.
+// What the unwinder's tables say of a return address. Without tables it takes a frame pointer for true that is no more
+// than so many bytes above.
+inline constexpr std::uintptr_t kMostGuessed = 0x4000;
 UnwindRule rule_of(std::uintptr_t pc);
 // The pages of these tables that only this stack needed, where stacks are seldom taken.
 void let_go(const Trace &trace);

@@ -28,7 +28,8 @@ class ModuleMap {
     // Learns what was loaded since the last time. Takes the loader's lock: call it inside backtrace::enter.
     void refresh();
 
-    // Objects that had been unloaded by then.
+    // Objects that had been loaded and unloaded by then.
+    std::uint64_t loads() const { return adds_; }
     std::uint64_t unloads() const { return subs_; }
 
     // Index of the module that `address` lies in, or segment::kNoModule.

@@ -7,24 +7,25 @@
 #include "os/readable.h"
 
 namespace hakmem {
-
-// A thread's own record lies right above its stack; above the first thread's lies what the kernel has put there.
 bool OwnStack::reaches(std::uintptr_t frame) {
     if (covers(frame)) return true;
-    constexpr std::uintptr_t kMostAtOnce = std::uintptr_t{64} * os::kPageBytes;
-    const auto is_near = [&](std::uintptr_t end) { return frame < end && end - frame <= kMostAtOnce; };
-    std::uintptr_t end = begin_;
-    if (end_ == 0) {
-        const auto record = static_cast<std::uintptr_t>(pthread_self());
-        end = is_near(record) ? record : process::main_stack_end();
+    constexpr unsigned kMostAtOnce = 64;
+    // A thread's own record lies right above its stack, the first thread's below it.
+    const auto record = static_cast<std::uintptr_t>(pthread_self());
+    Part &part = parts_[frame < record ? 0 : 1];
+    if (part.end == 0) part.begin = part.end = frame < record ? record : process::main_stack_end();
+    if (frame >= part.end) return false;
+    for (unsigned i = 0; part.begin > frame; ++i) {
+        if (part.begin == part.floor || i == kMostAtOnce) return false;
+        const std::uintptr_t page = (part.begin - 1) / os::kPageBytes * os::kPageBytes;
+        std::uintptr_t word = 0;
+        if (!os::safe_read(page, &word, sizeof word)) {
+            part.floor = part.begin;
+            return false;
+        }
+        part.begin = page;
     }
-    if (!is_near(end)) return false;
-    const std::uintptr_t begin = frame - frame % os::kPageBytes;
-    std::uintptr_t word = 0;
-    for (std::uintptr_t page = begin; page < end; page += os::kPageBytes)
-        if (!os::safe_read(page, &word, sizeof word)) return false;
-    begin_ = begin;
-    if (end_ == 0) end_ = end;
+    known_ = part;
     return true;
 }
 

@@ -11,18 +11,23 @@ void StackSegments::start() {
 }
 
 void StackSegments::forget() {
-    if (table_ != nullptr) os::unmap(table_, sizeof(Table));
+    if (table_ == nullptr) return;
+    if (inside_ != 0) {
+        for (Segment &segment : table_->segments) segment.cfa = 0;
+        return;
+    }
+    os::unmap(table_, sizeof(Table));
     table_ = nullptr;
 }
 
-void StackSegments::follow(std::uint64_t unloads) {
-    if (unloads_ == unloads) return;
-    unloads_ = unloads;
+void StackSegments::follow(std::uint64_t changes) {
+    if (changes_ == changes) return;
+    changes_ = changes;
     if (table_ == nullptr) return;
     for (Segment &segment : table_->segments) segment.cfa = 0;
 }
 
-StackSegments::Step StackSegments::record(Segment &segment, Walk &walk, std::uintptr_t end, bool first) {
+StackSegments::Step StackSegments::record(Walk &walk, std::uintptr_t end, bool first) {
     const UnwindRules::View rules = unwind_rules.view();
     if (!rules) return Step::unknown;
     const Return from = walk.to;
@@ -30,12 +35,8 @@ StackSegments::Step StackSegments::record(Segment &segment, Walk &walk, std::uin
     const auto place_of = [&](std::uintptr_t address) {
         return static_cast<std::uint16_t>((address - from.cfa) / Return::kWord);
     };
-    segment.cfa = 0;
-    segment.frames = segment.ours = segment.checks = 0;
-    segment.pointer_counts = segment.outermost = segment.saves_pointer = false;
+    Segment segment{};
     segment.pointer = from.pointer;
-    segment.key = {};
-    segment.id = 0;
     Step found = Step::done;
     bool ours = first, fits = true;
     do {
@@ -46,16 +47,17 @@ StackSegments::Step StackSegments::record(Segment &segment, Walk &walk, std::uin
             ++segment.ours;
         } else {
             segment.key.add(to.pc);
-            // Walked to its end all the same, once: it may be met where it counts as a whole.
+            // Walked to its end all the same, as far as that is known: it may be met where it counts as a whole.
             if (walk.left != 0) {
                 walk.key.add(to.pc);
                 --walk.left;
             }
         }
+        if (walk.left == 0 && !rules.tells(to.pc)) return Step::done;
         const std::uintptr_t callee = to.cfa, pointer = to.pointer;
         UnwindRule rule;
         found = to.step(rules, end, rule);
-        if (found == Step::unknown || found == Step::lost) return walk.left != 0 ? found : Step::outermost;
+        if (found == Step::unknown || found == Step::lost) return found;
         if (rule.leads_on_from(segment.pc[segment.frames - 1]) && rule.by_pointer()) {
             if (segment.saves_pointer) {
                 segment.check_at[segment.checks] = segment.saved_at;
@@ -74,9 +76,10 @@ StackSegments::Step StackSegments::record(Segment &segment, Walk &walk, std::uin
         }
         fits = fits && (to.cfa - from.cfa) / Return::kWord <= UINT16_MAX;
     } while (segment.frames < kMostFrames && segment.checks < kMostChecks &&
-             (segment.frames < kLeastFrames || !ends_before(to)));
+             (segment.frames < kLeastFrames || !ends_before(to)) && (walk.left != 0 || rules.tells(to.pc)));
+    segment.cfa = from.cfa;
     segment.end = to.cfa;
-    if (fits) segment.cfa = from.cfa;
+    if (fits) segment_at(from) = segment;
     return found;
 }
 
@@ -84,12 +87,14 @@ bool StackSegments::key_of(const Return &from, std::uintptr_t end, unsigned dept
     Walk walk{from, depth, {}};
     bool first = true;
     do {
-        Segment &segment = segment_at(walk.to);
+        const Segment &segment = segment_at(walk.to);
         const unsigned counted = unsigned{segment.frames} - segment.ours;
-        if (!segment.is_at(walk.to) || counted > walk.left || (segment.ours != 0 && !first)) {
-            const Step found = record(segment, walk, end, first);
+        if (!segment.is_at(walk.to) || (segment.ours != 0 && !first)) {
+            const Step found = record(walk, end, first);
             if (found == Step::outermost) break;
             if (found != Step::done) return false;
+        } else if (counted > walk.left) {
+            for (const std::uintptr_t *pc = segment.pc + segment.ours; walk.left != 0; --walk.left) walk.key.add(*pc++);
         } else {
             walk.key.add(segment.key);
             walk.left -= counted;

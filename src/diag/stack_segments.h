@@ -17,11 +17,12 @@ namespace hakmem {
 
 class StackSegments {
   public:
-    // Before the first key; a no-op where there is no memory.
+    // Before the first of them; a no-op where there is no memory.
     void start();
+    // Nothing is known any more. Its memory goes with that, unless a signal handler has interrupted a walk.
     void forget();
-    // So many objects have been unloaded: others may lie where they were.
-    void follow(std::uint64_t unloads);
+    // Objects have been loaded or unloaded so often: others may lie where they were.
+    void follow(std::uint64_t changes);
 
     // The number of the stack that walk_stack would find, if that is known and so is all that it takes to see it; else
     // 0. Fast path: of a stack that is one stretch. `table` has not been started anew since start().
@@ -98,11 +99,11 @@ class StackSegments {
                                           unsigned depth);
     bool key_of(const Return &from, std::uintptr_t end, unsigned depth, StackTable::Key &key);
     // Walks on frame by frame, and keeps that.
-    static Step record(Segment &segment, Walk &walk, std::uintptr_t end, bool first);
+    Step record(Walk &walk, std::uintptr_t end, bool first);
 
     Table *table_ = nullptr;
     std::uintptr_t inside_ = 0;  // the frame that a walk is underway from
-    std::uint64_t unloads_ = 0;
+    std::uint64_t changes_ = 0;
 };
 
 }  // namespace hakmem

@@ -5,11 +5,7 @@
 #include "diag/backtrace.h"
 
 namespace hakmem {
-namespace {
-
 static_assert(kStacks < Note::kMostStacks);
-
-}  // namespace
 
 void StackTable::start(const Segment &segment) {
     segment_ = segment;

@@ -23,22 +23,31 @@ Step run(backtrace::Trace &trace, Return &to, std::uintptr_t end, unsigned depth
 
 }  // namespace
 
-bool walk_stack(backtrace::Trace &trace, std::uintptr_t frame, std::uintptr_t end, unsigned depth, backtrace::Pace pace,
-                ModuleMap &modules) {
+bool walk_stack(backtrace::Trace &trace, std::uintptr_t frame, std::uintptr_t end, unsigned depth) {
+    Return to = Return::from(frame);
+    const Step found = run(trace, to, end, depth);
+    return found == Step::done || found == Step::outermost;
+}
+
+bool learn_stack(backtrace::Trace &trace, std::uintptr_t frame, std::uintptr_t end, unsigned depth,
+                 backtrace::Pace pace, ModuleMap &modules) {
     if (!backtrace::enter()) return false;
     Step found = Step::lost;
     if (backtrace::load()) {
         modules.refresh();
-        unwind_rules.follow(modules.unloads());
+        unwind_rules.follow(modules.loads(), modules.unloads());
         std::uintptr_t asked = 0;
         for (;;) {
             Return to = Return::from(frame);
             found = run(trace, to, end, depth);
-            if (found != Step::unknown || to.pc == asked) break;
+            // The last one's too, where there are more: it ends a stretch (stack_segments.h).
+            const bool asks =
+                found == Step::unknown || (found == Step::done && !unwind_rules.view().find(to.pc).is_of(to.pc));
+            if (!asks || to.pc == asked) break;
             asked = to.pc;
             unwind_rules.add(backtrace::rule_of(asked));
         }
-        if (asked != 0 && pace == backtrace::Pace::step_by_step) backtrace::let_go(trace);
+        if (asked != 0 && found != Step::lost && pace == backtrace::Pace::step_by_step) backtrace::let_go(trace);
     }
     backtrace::leave();
     return found == Step::done || found == Step::outermost;

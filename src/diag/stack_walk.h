@@ -1,6 +1,6 @@
 // A backtrace by the unwind rules of its addresses (unwind_rules.h): what `guard` needs, which takes two a block, and
-// what samples are taken by. The same return addresses as the unwinder gives, for the price of some loads a frame, and
-// no lock; only for an address that was never met before is the unwinder asked.
+// what samples are taken by. The same return addresses as the unwinder gives, for the price of some loads a frame; only
+// for an address that was never met before is the unwinder asked, with its locks.
 //
 // Only on x86-64, where the frame of ours that a walk starts at begins with the caller's frame pointer and the return
 // address; elsewhere the unwinder takes them all.
@@ -10,7 +10,6 @@
 
 #include "diag/backtrace.h"
 #include "diag/modules.h"
-#include "diag/own_stack.h"
 #include "diag/unwind_rules.h"
 
 namespace hakmem {
@@ -48,7 +47,7 @@ struct Return {
             if (rule.kind() == UnwindRule::Kind::other) return Step::lost;
         }
         const std::uintptr_t caller = (rule.by_pointer() ? pointer : cfa) + rule.bytes();
-        if (rule.guessed() && pointer - cfa > kMostGuessed) [[unlikely]]
+        if (rule.guessed() && pointer - cfa > backtrace::kMostGuessed) [[unlikely]]
             return Step::outermost;
         // What a function has saved lies in its frame, and stacks grow downwards.
         if (caller - cfa - 1 >= end - cfa) [[unlikely]]
@@ -60,15 +59,16 @@ struct Return {
     }
 
     static constexpr std::uintptr_t kWord = sizeof(std::uintptr_t);
-    // As far up libunwind believes in a frame pointer.
-    static constexpr std::uintptr_t kMostGuessed = 0x4000;
     static std::uintptr_t word_at(std::uintptr_t address) { return *reinterpret_cast<const std::uintptr_t *>(address); }
 };
 
-// One backtrace: at most `depth` return addresses of others than ours, up to `end` of the stack. What isn't known of
-// them is asked for. False where the stack can't be walked like this: then the unwinder may know how. Takes the
-// loader's lock.
-bool walk_stack(backtrace::Trace &trace, std::uintptr_t frame, std::uintptr_t end, unsigned depth, backtrace::Pace pace,
-                ModuleMap &modules);
+// One backtrace: at most `depth` return addresses of others than ours, up to `end` of the stack. False where it takes
+// more than is known. No lock.
+bool walk_stack(backtrace::Trace &trace, std::uintptr_t frame, std::uintptr_t end, unsigned depth);
+
+// The same, and what isn't known is asked for. False where the stack can't be walked like this: then the unwinder may
+// know how. Takes the loader's lock.
+bool learn_stack(backtrace::Trace &trace, std::uintptr_t frame, std::uintptr_t end, unsigned depth,
+                 backtrace::Pace pace, ModuleMap &modules);
 
 }  // namespace hakmem

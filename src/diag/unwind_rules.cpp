@@ -34,9 +34,11 @@ bool UnwindRules::Table::put(std::uint64_t word) {
 // The table itself where another thread is at it already, or there is no memory. The old one stays: others may be
 // looking at it, and all old ones together are smaller than the new one.
 UnwindRules::Table *UnwindRules::grown(Table *table) {
-    if (grows_.exchange(true, std::memory_order_acquire)) return table;
-    if (table_.load(std::memory_order_relaxed) == table) {
+    if (grows_.exchange(true)) return table;
+    if (table_.load() == table) {
         const unsigned bits = table != nullptr ? 64 - table->shift + 1 : kFirstBits;
+        const std::uint32_t forgets = forgets_.load();
+        const bool forgetting = forgetting_.load() != 0;
         if (bits > kMostBits) {
             forget();
         } else if (Table *larger = make(bits); larger != nullptr) {
@@ -46,11 +48,13 @@ UnwindRules::Table *UnwindRules::grown(Table *table) {
                     if (word != 0) larger->put(word);
                 }
             }
-            table_.store(larger, std::memory_order_release);
+            table_.store(larger);
+            // What was copied may be what was to be forgotten.
+            if (forgetting || forgets_.load() != forgets) forget();
         }
     }
-    grows_.store(false, std::memory_order_release);
-    return table_.load(std::memory_order_relaxed);
+    grows_.store(false);
+    return table_.load();
 }
 
 void UnwindRules::add(UnwindRule rule) {
@@ -62,15 +66,29 @@ void UnwindRules::add(UnwindRule rule) {
     if (!table->put(rule.word_) && (table = grown(table)) != nullptr) table->put(rule.word_);
 }
 
-void UnwindRules::follow(std::uint64_t unloads) {
-    if (unloads_.load(std::memory_order_relaxed) != unloads && unloads_.exchange(unloads) != unloads) forget();
+void UnwindRules::follow(std::uint64_t loads, std::uint64_t unloads) {
+    if (unloads_.load() != unloads)
+        forget();
+    else if (loads_.load() != loads)
+        forget(true);
+    // Not before, as others take it for done then.
+    loads_ = loads;
+    unloads_ = unloads;
 }
 
-void UnwindRules::forget() {
-    Table *table = table_.load(std::memory_order_acquire);
-    if (table == nullptr) return;
-    for (std::size_t i = 0; i < table->places() + kMore; ++i) table->words()[i].store(0, std::memory_order_relaxed);
-    table->used.store(0, std::memory_order_relaxed);
+// Rules behind one that is gone may not be found any more: then they are asked for again.
+void UnwindRules::forget(bool only_guesses) {
+    forgetting_.fetch_add(1);
+    forgets_.fetch_add(1);
+    Table *table = table_.load();
+    for (std::size_t i = 0; table != nullptr && i < table->places() + kMore; ++i) {
+        UnwindRule rule;
+        rule.word_ = table->words()[i].load(std::memory_order_relaxed);
+        if (rule.word_ == 0 || (only_guesses && !rule.guessed())) continue;
+        table->words()[i].store(0, std::memory_order_relaxed);
+        table->used.fetch_sub(1, std::memory_order_relaxed);
+    }
+    forgetting_.fetch_sub(1);
 }
 
 std::size_t UnwindRules::size() const {

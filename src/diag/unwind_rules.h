@@ -30,8 +30,8 @@ class UnwindRule {
     static constexpr UnwindRule of(std::uintptr_t pc, Kind kind, std::uintptr_t bytes, std::uintptr_t saved) {
         UnwindRule rule;
         if (pc >> kPcBits != 0) return rule;
-        const bool fits = bytes % kWord == 0 && saved % kWord == 0 && bytes <= kMostBytes && saved <= kMostSaved;
-        rule.word_ = pc << kPcShift | (fits ? static_cast<std::uint64_t>(kind) | bytes | saved << kSavedShift
+        const bool fits = bytes % kUnit == 0 && saved % kWord == 0 && bytes <= kMostBytes && saved <= kMostSaved;
+        rule.word_ = pc << kPcShift | (fits ? static_cast<std::uint64_t>(kind) | bytes / 2 | saved << kSavedShift
                                             : static_cast<std::uint64_t>(Kind::other));
         return rule;
     }
@@ -46,14 +46,15 @@ class UnwindRule {
     }
     bool by_pointer() const { return (word_ & kByPointer) != 0; }
     bool guessed() const { return (word_ & kGuessed) != 0; }
-    std::uintptr_t bytes() const { return word_ & kMostBytes; }
+    std::uintptr_t bytes() const { return (word_ & kMostBytes / 2) * 2; }
     std::uintptr_t saved() const { return word_ >> kSavedShift & kMostSaved; }
 
   private:
     friend class UnwindRules;
 
-    // From below: the kind, then both numbers of bytes, which are whole words, then the address.
-    static constexpr std::uintptr_t kWord = sizeof(std::uintptr_t);
+    // From below: the kind, then half the bytes to the CFA (both are where the stack pointer stands before a call, so
+    // aligned to 16), then those to what was saved, then the address.
+    static constexpr std::uintptr_t kWord = sizeof(std::uintptr_t), kUnit = 2 * kWord;
     static constexpr unsigned kKinds = 7, kBytesEnd = 14, kSavedBits = 3;
     static constexpr unsigned kByPointer = 1, kNoCaller = 2, kGuessed = 4;
     static_assert(static_cast<unsigned>(Kind::end) == kNoCaller &&
@@ -67,7 +68,7 @@ class UnwindRule {
     std::uint64_t word_ = 0;
 
   public:
-    static constexpr std::uintptr_t kMostBytes = (std::uintptr_t{1} << kBytesEnd) - kWord;
+    static constexpr std::uintptr_t kMostBytes = (std::uintptr_t{2} << kBytesEnd) - kUnit;
     static constexpr std::uintptr_t kMostSaved = ((std::uintptr_t{1} << kSavedBits) - 1) * kWord;
 };
 
@@ -104,6 +105,11 @@ class UnwindRules {
             rule.word_ = words_[place_of(pc, shift_)].load(std::memory_order_relaxed);
             return rule;
         }
+        // A walk gets past `pc`, or ends there.
+        bool tells(std::uintptr_t pc) const {
+            const UnwindRule rule = find(pc);
+            return rule.is_of(pc) && rule.kind() != UnwindRule::Kind::other;
+        }
         explicit operator bool() const { return words_ != nullptr; }
 
       private:
@@ -125,10 +131,10 @@ class UnwindRules {
     // Whoever looks sees it from now on, or not yet. Where there is no memory it is not kept.
     void add(UnwindRule rule);
 
-    // So many objects have been unloaded. Where some have since the last time, others may lie in their place: all is
-    // forgotten. Whoever still goes by what was true of them gets a stack that nobody has seen, and comes by here.
-    void follow(std::uint64_t unloads);
-    void forget();
+    // So many objects have been loaded and unloaded. What was told of those that are gone is forgotten, or guessed
+    // where some may be now. Whoever still goes by that gets a stack that nobody has seen, and comes by here.
+    void follow(std::uint64_t loads, std::uint64_t unloads);
+    void forget() { forget(false); }
 
     // Around fork: in the child, where nobody else is at work.
     void restart_after_fork() { grows_ = false; }
@@ -144,10 +150,12 @@ class UnwindRules {
     static std::size_t place_of(std::uintptr_t pc, unsigned shift) { return pc * 0x9E3779B97F4A7C15 >> shift; }
     static Table *make(unsigned bits);
     Table *grown(Table *table);
+    void forget(bool only_guesses);
 
     std::atomic<Table *> table_{nullptr};
     std::atomic<bool> grows_{false};
-    std::atomic<std::uint64_t> unloads_{0};
+    std::atomic<std::uint32_t> forgets_{0}, forgetting_{0};  // how often that was begun, and how many are at it
+    std::atomic<std::uint64_t> loads_{0}, unloads_{0};
 };
 
 // All threads'.

@@ -38,6 +38,9 @@ constexpr std::uint32_t kMostUnseen = 4096;
 
 constexpr std::uint32_t kNever = 1u << 30;
 
+// In what time so many stacks of a thread that had to be unwound are worth the unwinder's own cache.
+constexpr std::uint32_t kManyUnwound = 1000;
+constexpr std::uint64_t kManyUnwoundMs = 10'000;
 // Ticks that the hunt may take of a thread's time as soon as there is something new to hunt: the next overflow may be
 // the last for a long time.
 constexpr std::int64_t kHuntInHand = 10'000'000;
@@ -156,20 +159,43 @@ void Watcher::put_slack_under_watch(std::uintptr_t begin, std::uintptr_t end) {
 
 // The stack of whoever called the library.
 [[gnu::noinline]] StackId Watcher::stack_here(CounterShard &shard) {
-    return stack_at(shard, reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)));
+    const StackId id = stack_at(shard, reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)));
+    asm volatile("");  // no jump, which would give the frame away that the walk starts at
+    return id;
+}
+
+// Of what can't be walked by rules.
+backtrace::Pace Watcher::pace_of_unwinding() {
+    if (!unwinds_fast_ && ++unwound_ == kManyUnwound) {
+        const std::uint64_t now = os::coarse_milliseconds();
+        unwinds_fast_ = now - unwound_since_ms_ < kManyUnwoundMs;
+        unwound_since_ms_ = now;
+        unwound_ = 0;
+    }
+    return watches_all_ || hunt.on() || unwinds_fast_ ? backtrace::Pace::fast : backtrace::Pace::step_by_step;
 }
 
 [[gnu::noinline]] StackId Watcher::capture(CounterShard &shard, std::uintptr_t frame) {
     // The unwinder itself allocates, a thread's first time: stacks are small, and that one is nobody's sample.
     if (backtrace::underway()) return 0;
     const Undisturbed undisturbed;
-    const auto pace = watches_all_ || hunt.on() ? backtrace::Pace::fast : backtrace::Pace::step_by_step;
     const std::uint32_t depth = state.options.stack_depth;
     backtrace::Trace trace;
-    if (!kWalksStacks || !own_stack_.reaches(frame) ||
-        !walk_stack(trace, frame, own_stack_.end(), depth, pace, state.modules))
-        backtrace::capture(trace, depth, pace);
-    segments_.follow(state.modules.unloads());
+    bool walked = false;
+    if (kWalksStacks && own_stack_.reaches(frame)) {
+        const std::uintptr_t end = own_stack_.end();
+        if (walk_stack(trace, frame, end, depth)) {
+            const StackId id = state.stacks.find(StackTable::Key::of(trace.pc, trace.frames));
+            if (id != 0) {
+                ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
+                return id;
+            }
+        }
+        const auto pace = watches_all_ ? backtrace::Pace::fast : backtrace::Pace::step_by_step;
+        walked = learn_stack(trace, frame, end, depth, pace, state.modules);
+        segments_.follow(state.modules.loads() + state.modules.unloads());
+    }
+    if (!walked) backtrace::capture(trace, depth, pace_of_unwinding());
     if (trace.frames == 0) return 0;
     ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
     return state.stacks.intern(trace.pc, trace.frames, state.modules);

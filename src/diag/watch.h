@@ -32,8 +32,9 @@ class Watcher {
     static constexpr std::uint32_t kUsualSlack = 16;
 
     // Nearly every small block at `guard`, in few instructions (usual.h): what the rest is to plan, watched and freed.
-    // 0 or false where anything is out of the ordinary: then nothing has been done to the block. `frame` is an address
-    // in the frame of the function that the program has called, or of one of its callees.
+    // 0 or false where anything is out of the ordinary: then nothing has been done to the block. `frame` is where the
+    // frame pointer points of the function that the program has called, or of one of its callees, and it is still
+    // there.
     StackId plan_usual(segment::CounterShard &shard, std::size_t size_class, std::uintptr_t frame);
     void watched_usual(StackId stack, const Watched &watched, std::size_t bytes, std::size_t size_class, Family family);
     StackId free_usual(segment::CounterShard &shard, const Watched &watched, std::uintptr_t frame, Giving giving);
@@ -78,6 +79,7 @@ class Watcher {
         applicant_.seat = 0;  // the parent's
         quarantine_.restart_after_fork();
         segments_.forget();
+        changes_seen_ = 0;  // starts anew, and draws other numbers than the parent
     }
 
     // For audits: a glance at a block that others may be changing, and the report if it is still as bad as it looked:
@@ -125,6 +127,7 @@ class Watcher {
     StackId stack_here(segment::CounterShard &shard);
     StackId stack_at(segment::CounterShard &shard, std::uintptr_t frame);
     StackId capture(segment::CounterShard &shard, std::uintptr_t frame);
+    backtrace::Pace pace_of_unwinding();
     WatchPlan planned(segment::CounterShard &shard, std::size_t bytes);
     void look_up();
     template <class Release>
@@ -146,6 +149,9 @@ class Watcher {
     std::uint32_t look_up_after_ = 1;
     std::uint64_t looked_up_ms_ = 0;
     bool watches_all_ = false;
+    std::uint32_t unwound_ = 0;  // by the unwinder, since they were last counted
+    std::uint64_t unwound_since_ms_ = 0;
+    bool unwinds_fast_ = false;
     std::uint32_t pending_weight_ = 0;  // of the block that plan has chosen and watched will get
     bool pending_fill_ = false;
     StackId pending_stack_ = 0;   // taken for the plan already; 0: not

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "diag/backtrace.h"
+#include "diag/own_stack.h"
 #include "diag/segment_writer.h"
 #include "diag/stack_segments.h"
 #include "diag/stack_table.h"
@@ -54,8 +55,12 @@ Thread *thread = nullptr;
                               : 0;
     Trace walked;
     if (!thread->stack.reaches(frame) ||
-        !walk_stack(walked, frame, thread->stack.end(), thread->depth, backtrace::Pace::fast, thread->modules))
+        !learn_stack(walked, frame, thread->stack.end(), thread->depth, backtrace::Pace::fast, thread->modules))
         return;
+    Trace again;
+    EXPECT_TRUE(walk_stack(again, frame, thread->stack.end(), thread->depth)) << "all is known now";
+    EXPECT_EQ(again.frames, walked.frames);
+    thread->segments.follow(thread->modules.loads() + thread->modules.unloads());
     ++thread->walked;
     Trace unwound;
     backtrace::capture(unwound, backtrace::kMostFrames);
@@ -146,6 +151,8 @@ TEST_F(StackWalkTest, IsAsTheUnwinders) {
     repeat([] { between([](std::size_t bytes) { between(of_any_size, bytes); }, 64); });
     repeat([] { large<4000>(); });
     repeat([] { large<15'000>(); });
+    repeat([] { large<17'000>(); });
+    repeat([] { large<30'000>(); });
     repeat([] {
         std::function<void()> function = [] { look(); };
         function();
@@ -187,8 +194,8 @@ TEST_F(StackWalkTest, OfAThread) {
 
 // Frames of more bytes than a rule holds, and signal frames: the unwinder's.
 TEST_F(StackWalkTest, LeavesTheRestToTheUnwinder) {
-    repeat([] { large<20'000>(); });
     repeat([] { large<40'000>(); });
+    repeat([] { large<70'000>(); });
     repeat([] { large<200'000>(); });
     EXPECT_EQ(thread->looked, 3 * kRounds);
     EXPECT_EQ(thread->walked, 0u);
@@ -198,6 +205,29 @@ TEST_F(StackWalkTest, LeavesTheRestToTheUnwinder) {
     EXPECT_EQ(thread->walked, 0u);
     EXPECT_EQ(thread->wrong, 0u);
     std::signal(SIGUSR1, SIG_DFL);
+}
+
+// A thread that has none starts with nothing; one that has been interrupted keeps the memory, and knows nothing.
+TEST_F(StackWalkTest, ForgetsAndStartsAnew) {
+    repeat([] { recursive(2); });
+    const unsigned known = thread->known;
+    thread->segments.forget();
+    repeat([] { recursive(2); });
+    EXPECT_EQ(thread->known, known);
+    thread->segments.start();
+    repeat([] { recursive(2); });
+    EXPECT_EQ(thread->known, known + kRounds - 1);
+    thread->segments.follow(thread->modules.loads() + thread->modules.unloads() + 1);
+    repeat([] { recursive(2); });
+    EXPECT_EQ(thread->wrong, 0u);
+}
+
+// Once nearly all numbers are taken, only the innermost addresses of a new stack count.
+TEST_F(StackWalkTest, ShortStacksAreKnownToo) {
+    for (std::uintptr_t i = 1; !thread->table->keeps_short(); ++i) thread->table->intern(&i, 1, thread->modules);
+    repeat([] { recursive(20); });
+    repeat([] { recursive(3); });
+    expect_all(kRounds);
 }
 
 // What a compiler at run time makes, without tables.

@@ -14,7 +14,7 @@ using Kind = UnwindRule::Kind;
 TEST(UnwindRule, IsWhatItWasMadeOf) {
     for (const std::uintptr_t pc : {0x1ul, 0x401234ul, 0x7ffffffffffful}) {
         for (const Kind kind : {Kind::stack_pointer, Kind::frame_pointer, Kind::guess}) {
-            for (const std::uintptr_t bytes : {8ul, 16ul, 128ul, UnwindRule::kMostBytes}) {
+            for (const std::uintptr_t bytes : {16ul, 32ul, 128ul, 20'000ul, UnwindRule::kMostBytes}) {
                 for (std::uintptr_t saved = 0; saved <= UnwindRule::kMostSaved; saved += 8) {
                     const UnwindRule rule = UnwindRule::of(pc, kind, bytes, saved);
                     EXPECT_TRUE(rule.is_of(pc));
@@ -43,8 +43,8 @@ TEST(UnwindRule, WhatHasNoCallerLeadsNowhere) {
 }
 
 TEST(UnwindRule, WhatDoesNotFitIsOther) {
-    for (const UnwindRule rule : {UnwindRule::of(0x1234, Kind::stack_pointer, UnwindRule::kMostBytes + 8, 0),
-                                  UnwindRule::of(0x1234, Kind::stack_pointer, 12, 0),
+    for (const UnwindRule rule : {UnwindRule::of(0x1234, Kind::stack_pointer, UnwindRule::kMostBytes + 16, 0),
+                                  UnwindRule::of(0x1234, Kind::stack_pointer, 24, 0),
                                   UnwindRule::of(0x1234, Kind::frame_pointer, 16, UnwindRule::kMostSaved + 8),
                                   UnwindRule::of(0x1234, Kind::frame_pointer, 16, 4)}) {
         EXPECT_TRUE(rule.is_of(0x1234));
@@ -55,7 +55,7 @@ TEST(UnwindRule, WhatDoesNotFitIsOther) {
     EXPECT_FALSE(UnwindRule::of(kernel, Kind::end, 0, 0).is_of(kernel));
 }
 
-UnwindRule rule_for(std::uintptr_t pc) { return UnwindRule::of(pc, Kind::stack_pointer, 8 * (pc % 100 + 1), 0); }
+UnwindRule rule_for(std::uintptr_t pc) { return UnwindRule::of(pc, Kind::stack_pointer, 16 * (pc % 100 + 1), 0); }
 
 TEST(UnwindRules, KnowsWhatItWasToldAndNothingElse) {
     UnwindRules rules;
@@ -87,18 +87,51 @@ TEST(UnwindRules, StartsAnewWhenItIsFull) {
     EXPECT_LE(rules.size(), kMost / 2 + 1);
 }
 
-TEST(UnwindRules, ForgetsWhenSomethingWasUnloaded) {
+TEST(UnwindRules, ForgetsWhatMayBeOthersByNow) {
     UnwindRules rules;
-    rules.follow(0);
-    rules.add(rule_for(0x1000));
-    rules.follow(0);
+    constexpr std::uintptr_t kTold = 0x1000, kGuessed = 0x2000;
+    const auto fill = [&] {
+        rules.add(rule_for(kTold));
+        rules.add(UnwindRule::of(kGuessed, Kind::guess, 16, 16));
+    };
+    const auto knows = [&](std::uintptr_t pc) { return rules.view().find(pc).is_of(pc); };
+    rules.follow(0, 0);
+    fill();
+    rules.follow(0, 0);
+    EXPECT_TRUE(knows(kTold) && knows(kGuessed));
+    EXPECT_TRUE(rules.view().tells(kTold) && !rules.view().tells(kTold + 1));
+    // Where code lay that nobody had tables of, an object may lie.
+    rules.follow(1, 0);
+    EXPECT_FALSE(knows(kGuessed));
     EXPECT_EQ(rules.size(), 1u);
-    rules.follow(2);
+    fill();
+    EXPECT_TRUE(knows(kTold) && knows(kGuessed));
+    rules.follow(1, 0);
+    EXPECT_TRUE(knows(kTold) && knows(kGuessed));
+    rules.follow(1, 1);
+    EXPECT_FALSE(knows(kTold) || knows(kGuessed));
     EXPECT_EQ(rules.size(), 0u);
-    EXPECT_FALSE(rules.view().find(0x1000).is_of(0x1000));
-    rules.add(rule_for(0x1000));
-    rules.follow(2);
-    EXPECT_TRUE(rules.view().find(0x1000).is_of(0x1000));
+    rules.add(UnwindRule::of(kTold, Kind::other, 0, 0));
+    EXPECT_TRUE(knows(kTold) && !rules.view().tells(kTold));
+}
+
+// What was true before something was unloaded is gone afterwards, also where another thread was about to copy it.
+TEST(UnwindRules, NothingOldComesBackByGrowing) {
+    for (std::uint64_t round = 1; round <= 50; ++round) {
+        UnwindRules rules;
+        std::atomic<bool> over{false};
+        std::thread grower([&] {
+            // So many that it grows some times.
+            for (std::uintptr_t i = 1; i < 5000; ++i) rules.add(rule_for(0x100000 + 16 * i));
+            over = true;
+        });
+        for (std::uintptr_t i = 1; i < 100; ++i) rules.add(rule_for(16 * i));
+        while (rules.size() < 200 * round % 3000 && !over) {
+        }
+        rules.follow(0, round);
+        grower.join();
+        for (std::uintptr_t i = 1; i < 100; ++i) ASSERT_FALSE(rules.view().find(16 * i).is_of(16 * i)) << round;
+    }
 }
 
 // Whoever looks meanwhile sees a rule as a whole or none, whatever grows or is forgotten.
@@ -111,7 +144,9 @@ TEST(UnwindRules, ManyThreadsTellAndAsk) {
             for (std::uintptr_t i = 1; i < 30'000; ++i) {
                 const std::uintptr_t pc = (i * 7 + t * 11) % 9000 * 32 + 32;
                 rules.add(rule_for(pc));
-                const UnwindRule rule = rules.view().find(pc);
+                const UnwindRules::View view = rules.view();
+                if (!view) continue;  // another thread makes the first table
+                const UnwindRule rule = view.find(pc);
                 if (rule.is_of(pc) && rule.bytes() != rule_for(pc).bytes()) wrong = true;
                 if (t == 0 && i % 5000 == 0) rules.forget();
             }
