@@ -276,8 +276,9 @@ UnwindRule rule_of(std::uintptr_t pc) {
     // Which of the two it goes by shows when one of them is moved.
     const StepFromNowhere moved(pc, stack, pointer - kFurther);
     const bool by_stack = moved.cfa == step.cfa;
-    const std::uintptr_t from = by_stack ? stack : pointer;
-    if (step.cfa <= from || (!by_stack && moved.cfa != step.cfa - kFurther)) return other;
+    const std::uintptr_t from = by_stack ? stack : pointer, further = by_stack ? 0 : kFurther;
+    if (step.cfa <= from || moved.cfa != step.cfa - further) return other;
+    if (step.pointer != 0 && moved.pointer != step.pointer - further) return other;
     // Where the frame pointer is somewhere else, that is too many bytes for a rule.
     return UnwindRule::of(pc, by_stack ? Kind::stack_pointer : Kind::frame_pointer, step.cfa - from,
                           step.pointer != 0 ? step.cfa - step.pointer : 0);

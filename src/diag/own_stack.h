@@ -9,23 +9,16 @@ namespace hakmem {
 class OwnStack {
   public:
     // Fast path: known already.
-    bool covers(std::uintptr_t frame) const { return known_.begin <= frame && frame < known_.end; }
+    bool covers(std::uintptr_t frame) const { return begin_ <= frame && frame < end_; }
     // The same, after a look at the pages above a frame that is deeper than all before; at so many of them at a time
     // that it may take some calls. False: not yet, or it is on a stack of some other kind.
     bool reaches(std::uintptr_t frame);
-    // Of what the last frame was found on.
-    std::uintptr_t end() const { return known_.end; }
+    std::uintptr_t end() const { return end_; }
 
   private:
-    struct Part {
-        std::uintptr_t begin, end;
-        std::uintptr_t floor;  // what is below can't be read
-    };
-
-    Part known_{};
-    // Below the thread's record, as its stack is or some coroutine's; and below what the kernel has put above the first
-    // thread's.
-    Part parts_[2] = {};
+    std::uintptr_t begin_ = 0, end_ = 0;
+    std::uintptr_t floor_ = 0;  // what is below can't be read
+    bool is_firsts_ = false;    // the process's first thread has it
 };
 
 }  // namespace hakmem

@@ -10,21 +10,29 @@ void StackSegments::start() {
     if (table_ == nullptr) table_ = static_cast<Table *>(os::map(sizeof(Table)));
 }
 
+void StackSegments::clear() {
+    // A signal handler in between leaves the memory alone.
+    const std::uintptr_t inside = inside_;
+    inside_ = UINTPTR_MAX;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    for (Segment &segment : table_->segments) segment.cfa = 0;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    inside_ = inside;
+}
+
 void StackSegments::forget() {
     if (table_ == nullptr) return;
-    if (inside_ != 0) {
-        for (Segment &segment : table_->segments) segment.cfa = 0;
-        return;
-    }
-    os::unmap(table_, sizeof(Table));
+    if (inside_ != 0) return clear();
+    Table *table = table_;
     table_ = nullptr;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    os::unmap(table, sizeof(Table));
 }
 
 void StackSegments::follow(std::uint64_t changes) {
     if (changes_ == changes) return;
     changes_ = changes;
-    if (table_ == nullptr) return;
-    for (Segment &segment : table_->segments) segment.cfa = 0;
+    if (table_ != nullptr) clear();
 }
 
 StackSegments::Step StackSegments::record(Walk &walk, std::uintptr_t end, bool first) {
@@ -57,7 +65,7 @@ StackSegments::Step StackSegments::record(Walk &walk, std::uintptr_t end, bool f
         const std::uintptr_t callee = to.cfa, pointer = to.pointer;
         UnwindRule rule;
         found = to.step(rules, end, rule);
-        if (found == Step::unknown || found == Step::lost) return found;
+        if (found == Step::unknown || found == Step::lost) return walk.left != 0 ? found : Step::done;
         if (rule.leads_on_from(segment.pc[segment.frames - 1]) && rule.by_pointer()) {
             if (segment.saves_pointer) {
                 segment.check_at[segment.checks] = segment.saved_at;
@@ -77,9 +85,15 @@ StackSegments::Step StackSegments::record(Walk &walk, std::uintptr_t end, bool f
         fits = fits && (to.cfa - from.cfa) / Return::kWord <= UINT16_MAX;
     } while (segment.frames < kMostFrames && segment.checks < kMostChecks &&
              (segment.frames < kLeastFrames || !ends_before(to)) && (walk.left != 0 || rules.tells(to.pc)));
-    segment.cfa = from.cfa;
     segment.end = to.cfa;
-    if (fits) segment_at(from) = segment;
+    if (!fits) return found;
+    // Whoever jumps out of a signal handler in between leaves none behind that is half another.
+    Segment &place = segment_at(from);
+    place.cfa = 0;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    place = segment;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    place.cfa = from.cfa;
     return found;
 }
 

@@ -98,6 +98,7 @@ class StackSegments {
     [[gnu::noinline]] StackId find_by_key(const StackTable &table, const Return &from, std::uintptr_t end,
                                           unsigned depth);
     bool key_of(const Return &from, std::uintptr_t end, unsigned depth, StackTable::Key &key);
+    void clear();
     // Walks on frame by frame, and keeps that.
     Step record(Walk &walk, std::uintptr_t end, bool first);
 

@@ -37,7 +37,9 @@ bool learn_stack(backtrace::Trace &trace, std::uintptr_t frame, std::uintptr_t e
         modules.refresh();
         unwind_rules.follow(modules.loads(), modules.unloads());
         std::uintptr_t asked = 0;
-        for (;;) {
+        // Others may forget meanwhile what was told.
+        constexpr unsigned kMostAsked = 8 * backtrace::kMostFrames;
+        for (unsigned i = 0; i < kMostAsked; ++i) {
             Return to = Return::from(frame);
             found = run(trace, to, end, depth);
             // The last one's too, where there are more: it ends a stretch (stack_segments.h).

@@ -61,7 +61,9 @@ void UnwindRules::add(UnwindRule rule) {
     if (rule.word_ == 0) return;
     Table *table = table_.load(std::memory_order_acquire);
     // Half of it at most, so that nearly all are found where they are looked for first.
-    if (table == nullptr || 2 * table->used.load(std::memory_order_relaxed) >= table->places()) table = grown(table);
+    if (table == nullptr ||
+        2 * std::int64_t{table->used.load(std::memory_order_relaxed)} >= static_cast<std::int64_t>(table->places()))
+        table = grown(table);
     if (table == nullptr) return;
     if (!table->put(rule.word_) && (table = grown(table)) != nullptr) table->put(rule.word_);
 }
@@ -85,15 +87,17 @@ void UnwindRules::forget(bool only_guesses) {
         UnwindRule rule;
         rule.word_ = table->words()[i].load(std::memory_order_relaxed);
         if (rule.word_ == 0 || (only_guesses && !rule.guessed())) continue;
-        table->words()[i].store(0, std::memory_order_relaxed);
-        table->used.fetch_sub(1, std::memory_order_relaxed);
+        // Others may be at the same.
+        if (table->words()[i].compare_exchange_strong(rule.word_, 0, std::memory_order_relaxed))
+            table->used.fetch_sub(1, std::memory_order_relaxed);
     }
     forgetting_.fetch_sub(1);
 }
 
 std::size_t UnwindRules::size() const {
     const Table *table = table_.load(std::memory_order_acquire);
-    return table != nullptr ? table->used.load(std::memory_order_relaxed) : 0;
+    const std::int32_t used = table != nullptr ? table->used.load(std::memory_order_relaxed) : 0;
+    return used > 0 ? static_cast<std::size_t>(used) : 0;
 }
 
 }  // namespace hakmem

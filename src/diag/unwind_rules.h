@@ -74,8 +74,8 @@ class UnwindRule {
 
 class UnwindRules {
     struct alignas(std::uint64_t) Table {
-        unsigned shift;  // what a hash is shifted by for a place
-        std::atomic<std::uint32_t> used;
+        unsigned shift;                  // what a hash is shifted by for a place
+        std::atomic<std::int32_t> used;  // below 0 for a moment, where one is forgotten before it is counted
 
         // Each address's at its place or, where that is taken, behind it, before the first 0. There always is one.
         std::atomic<std::uint64_t> *words() { return reinterpret_cast<std::atomic<std::uint64_t> *>(this + 1); }

@@ -185,7 +185,9 @@ backtrace::Pace Watcher::pace_of_unwinding() {
     if (kWalksStacks && own_stack_.reaches(frame)) {
         const std::uintptr_t end = own_stack_.end();
         if (walk_stack(trace, frame, end, depth)) {
-            const StackId id = state.stacks.find(StackTable::Key::of(trace.pc, trace.frames));
+            StackId id = state.stacks.find(StackTable::Key::of(trace.pc, trace.frames));
+            if (id == 0 && state.stacks.keeps_short() && trace.frames > StackTable::kShortFrames)
+                id = state.stacks.find(StackTable::Key::of(trace.pc, StackTable::kShortFrames));
             if (id != 0) {
                 ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
                 return id;
