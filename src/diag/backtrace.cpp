@@ -205,6 +205,13 @@ inline __attribute__((always_inline)) void capture_from(Trace &trace, unsigned d
 
 }  // namespace
 
+void prepare_thread() {
+    if (!enter()) return;
+    void *pc = nullptr;
+    if (load()) unwinder.backtrace(&pc, 1);
+    leave();
+}
+
 void let_go(const Trace &trace) {
     if (may_let_go()) file_pages::let_go({trace.pc, trace.frames});
 }

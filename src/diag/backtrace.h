@@ -44,6 +44,10 @@ struct Own {
 };
 extern constinit Own own;
 
+// Gives the unwinder what it keeps for a thread, which is the program's heap's in part: not when something is found, as
+// then it would come to lie right behind the block that is written past.
+void prepare_thread();
+
 // For callers inside the gate. False: there is no unwinder.
 bool load();
 // What the unwinder's tables say of a return address. Without tables it takes a frame pointer for true that is no more
