@@ -205,13 +205,6 @@ inline __attribute__((always_inline)) void capture_from(Trace &trace, unsigned d
 
 }  // namespace
 
-void prepare_thread() {
-    if (!enter()) return;
-    void *pc = nullptr;
-    if (load()) unwinder.backtrace(&pc, 1);
-    leave();
-}
-
 void let_go(const Trace &trace) {
     if (may_let_go()) file_pages::let_go({trace.pc, trace.frames});
 }
@@ -300,7 +293,7 @@ __attribute__((noinline)) void capture(Trace &trace, unsigned depth, Pace pace) 
 
 __attribute__((noinline)) void capture_interrupted(Trace &trace, unsigned depth, std::uintptr_t pc,
                                                    std::uintptr_t behind) {
-    capture_from(trace, depth, Pace::fast, [pc](std::uintptr_t frame) { return frame == pc; });
+    capture_from(trace, depth, Pace::step_by_step, [pc](std::uintptr_t frame) { return frame == pc; });
     if (trace.frames == 0) trace.frames = 1;  // the unwinder did not get through the signal frame
     trace.pc[0] = behind;
 }

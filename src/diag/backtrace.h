@@ -33,7 +33,9 @@ enum class Pace { fast, step_by_step };
 void capture(Trace &trace, unsigned depth, Pace pace = Pace::fast);
 
 // The same in a signal handler: what the code that was interrupted at `pc` was called by, and in front `behind`, an
-// address that stands for the instruction before it, as a return address does.
+// address that stands for the instruction before it, as a return address does. Step by step: what libunwind's fast way
+// keeps for a thread is the program's heap's in part, and would come to lie right behind the block that is being
+// written past.
 void capture_interrupted(Trace &trace, unsigned depth, std::uintptr_t pc, std::uintptr_t behind);
 
 // Where this library lies; empty where this code is linked into a program, as in tests: there its frames can't be told
@@ -43,10 +45,6 @@ struct Own {
     bool holds(std::uintptr_t pc) const { return begin <= pc && pc < end; }
 };
 extern constinit Own own;
-
-// Gives the unwinder what it keeps for a thread, which is the program's heap's in part: not when something is found, as
-// then it would come to lie right behind the block that is written past.
-void prepare_thread();
 
 // For callers inside the gate. False: there is no unwinder.
 bool load();

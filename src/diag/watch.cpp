@@ -1,7 +1,6 @@
 #include "diag/watch.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "core/block_header.h"
 #include "core/guarded_pages.h"
@@ -180,7 +179,6 @@ backtrace::Pace Watcher::pace_of_unwinding() {
     // The unwinder itself allocates, a thread's first time: stacks are small, and that one is nobody's sample.
     if (backtrace::underway()) return 0;
     const Undisturbed undisturbed;
-    if (watches_all_ && !std::exchange(is_prepared_, true)) backtrace::prepare_thread();
     const std::uint32_t depth = state.options.stack_depth;
     backtrace::Trace trace;
     bool walked = false;

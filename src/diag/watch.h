@@ -152,7 +152,6 @@ class Watcher {
     std::uint32_t unwound_ = 0;  // by the unwinder, since they were last counted
     std::uint64_t unwound_since_ms_ = 0;
     bool unwinds_fast_ = false;
-    bool is_prepared_ = false;          // to unwind
     std::uint32_t pending_weight_ = 0;  // of the block that plan has chosen and watched will get
     bool pending_fill_ = false;
     StackId pending_stack_ = 0;   // taken for the plan already; 0: not
