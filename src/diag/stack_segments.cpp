@@ -134,9 +134,9 @@ StackId StackSegments::find_by_key(const StackTable &table, const Return &from, 
         return table.keeps_short() && key_of(from, end, std::min(depth, StackTable::kShortFrames), key)
                    ? table.find(key)
                    : 0;
+    // What was not kept has left another's there, which may begin as this one does.
     Segment &segment = segment_at(from);
-    if (segment.cfa == from.cfa && segment.pc[0] == from.pc && segment.outermost && segment.frames <= depth)
-        segment.id = id;
+    if (segment.outermost && segment.frames <= depth && segment.is_at(from)) segment.id = id;
     return id;
 }
 

@@ -35,6 +35,7 @@ struct Thread {
 
     unsigned looked = 0, walked = 0, same = 0;  // stacks; of these, how many were walked; as the unwinder does
     unsigned wrong = 0, known = 0;              // by segments: another stack, that one
+    std::uintptr_t frame = 0;                   // of the last look
 
     Thread() {
         modules.start(segment.modules(), &segment.header().modules_used);
@@ -50,6 +51,7 @@ Thread *thread = nullptr;
     const auto frame = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
     const auto caller = reinterpret_cast<std::uintptr_t>(__builtin_return_address(0));
     ++thread->looked;
+    thread->frame = frame;
     const StackId known = thread->stack.covers(frame)
                               ? thread->segments.find(*thread->table, frame, thread->stack.end(), thread->depth)
                               : 0;
@@ -293,6 +295,53 @@ TEST_F(StackWalkTest, NoStackIsTakenForAnother) {
     EXPECT_EQ(thread->same, thread->looked);
     EXPECT_EQ(thread->wrong, 0u);
     EXPECT_GT(thread->known, thread->looked / 2);
+}
+
+[[gnu::noinline]] void stepwise(unsigned levels) {
+    if (levels == 0)
+        plain();
+    else
+        stepwise(levels - 1);
+    asm volatile("");
+}
+[[gnu::noinline]] void below_large(unsigned levels) {
+    char room[40'000];
+    asm volatile("" : : "r"(room) : "memory");
+    stepwise(levels);
+    asm volatile("" : : "r"(room) : "memory");
+}
+[[gnu::noinline]] void padded(std::size_t bytes) {
+    volatile char *room = static_cast<char *>(__builtin_alloca(bytes));
+    room[0] = 1;
+    plain();
+    room[bytes - 1] = 1;
+}
+// A short stack and one that is cut off right before what has no rule, so that its stretch is not kept: both with the
+// same function at the same place.
+[[gnu::noinline]] void short_and_cut(std::size_t shift, unsigned levels) {
+    volatile char *room = static_cast<char *>(__builtin_alloca(shift));
+    room[0] = 1;
+    below_large(levels);
+    const std::uintptr_t wanted = thread->frame;
+    std::size_t bytes = 64;
+    padded(bytes);
+    bytes += thread->frame - wanted;
+    for (unsigned i = 0; i < 6; ++i) {
+        i % 2 == 0 ? padded(bytes) : below_large(levels);
+        EXPECT_EQ(thread->frame, wanted);
+        padded(bytes);
+    }
+    room[shift - 1] = 1;
+}
+
+TEST_F(StackWalkTest, WhatWasNotKeptLeavesOthersAlone) {
+    constexpr unsigned kLevels = 4;
+    thread->depth = kLevels + 3;
+    std::thread([] {
+        for (std::size_t shift = 16; shift < 4000; shift += 16) short_and_cut(shift, kLevels);
+    }).join();
+    EXPECT_EQ(thread->walked, thread->looked);
+    EXPECT_EQ(thread->wrong, 0u);
 }
 
 // A handler has interrupted a walk: it goes without, and the walk is what it was.
