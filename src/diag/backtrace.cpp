@@ -311,7 +311,6 @@ void after_fork_in_child() {
     // Somebody was inside for very long: what they hold is held for ever here.
     if (gate.load() % kForking > mine) unusable = true;
     gate = mine;
-    unwind_rules.restart_after_fork();
 }
 
 }  // namespace hakmem::backtrace

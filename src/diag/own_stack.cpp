@@ -10,6 +10,7 @@
 #include "os/readable.h"
 
 namespace hakmem {
+
 bool OwnStack::reaches(std::uintptr_t frame) {
     if (covers(frame)) return true;
     constexpr unsigned kMostAtOnce = 64;

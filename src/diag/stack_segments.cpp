@@ -66,7 +66,7 @@ StackSegments::Step StackSegments::record(Walk &walk, std::uintptr_t end, bool f
         UnwindRule rule;
         found = to.step(rules, end, rule);
         if (found == Step::unknown || found == Step::lost) return walk.left != 0 ? found : Step::done;
-        if (rule.leads_on_from(segment.pc[segment.frames - 1]) && rule.by_pointer()) {
+        if (rule.by_pointer()) {
             if (segment.saves_pointer) {
                 segment.check_at[segment.checks] = segment.saved_at;
                 segment.check[segment.checks++] = pointer;

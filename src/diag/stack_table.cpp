@@ -5,6 +5,7 @@
 #include "diag/backtrace.h"
 
 namespace hakmem {
+
 static_assert(kStacks < Note::kMostStacks);
 
 void StackTable::start(const Segment &segment) {

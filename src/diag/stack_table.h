@@ -73,7 +73,12 @@ class StackTable {
         }
         return 0;
     }
-    // As intern finds none but new stacks of more frames.
+    // The number that intern would give without a new one; 0 if it takes one.
+    StackId find(const std::uintptr_t *pc, unsigned frames) const {
+        const StackId id = find(Key::of(pc, frames));
+        return id == 0 && frames > kShortFrames && keeps_short() ? find(Key::of(pc, kShortFrames)) : id;
+    }
+    // Of new stacks only the innermost frames count.
     bool keeps_short() const { return used() >= kMostWhole; }
     static constexpr std::uint32_t kMostWhole = kStacks / 4 * 3;
     static constexpr unsigned kShortFrames = 8;

@@ -23,10 +23,9 @@ Step run(backtrace::Trace &trace, Return &to, std::uintptr_t end, unsigned depth
 
 }  // namespace
 
-bool walk_stack(backtrace::Trace &trace, std::uintptr_t frame, std::uintptr_t end, unsigned depth) {
+Step walk_stack(backtrace::Trace &trace, std::uintptr_t frame, std::uintptr_t end, unsigned depth) {
     Return to = Return::from(frame);
-    const Step found = run(trace, to, end, depth);
-    return found == Step::done || found == Step::outermost;
+    return run(trace, to, end, depth);
 }
 
 bool learn_stack(backtrace::Trace &trace, std::uintptr_t frame, std::uintptr_t end, unsigned depth,

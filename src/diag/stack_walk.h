@@ -62,12 +62,11 @@ struct Return {
     static std::uintptr_t word_at(std::uintptr_t address) { return *reinterpret_cast<const std::uintptr_t *>(address); }
 };
 
-// One backtrace: at most `depth` return addresses of others than ours, up to `end` of the stack. False where it takes
-// more than is known. No lock.
-bool walk_stack(backtrace::Trace &trace, std::uintptr_t frame, std::uintptr_t end, unsigned depth);
+// One backtrace: at most `depth` return addresses of others than ours, up to `end` of the stack. Whole where it is done
+// or at the outermost; unknown where it takes more than was told, lost where only the unwinder may know how. No lock.
+Return::Step walk_stack(backtrace::Trace &trace, std::uintptr_t frame, std::uintptr_t end, unsigned depth);
 
-// The same, and what isn't known is asked for. False where the stack can't be walked like this: then the unwinder may
-// know how. Takes the loader's lock.
+// The same, and what isn't known is asked for. False where it is lost. Takes the loader's lock.
 bool learn_stack(backtrace::Trace &trace, std::uintptr_t frame, std::uintptr_t end, unsigned depth,
                  backtrace::Pace pace, ModuleMap &modules);
 

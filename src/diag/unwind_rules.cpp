@@ -14,13 +14,11 @@ UnwindRules::Table *UnwindRules::make(unsigned bits) {
 }
 
 // False where what is behind its place is full.
-bool UnwindRules::Table::put(std::uint64_t word) {
-    UnwindRule rule;
-    rule.word_ = word;
+bool UnwindRules::Table::put(UnwindRule rule) {
     std::atomic<std::uint64_t> *at = words() + place_of(rule.pc(), shift);
     for (const std::atomic<std::uint64_t> *last = words() + places() + kMore - 1; at < last; ++at) {
         std::uint64_t seen = 0;
-        if (at->compare_exchange_strong(seen, word, std::memory_order_relaxed)) {
+        if (at->compare_exchange_strong(seen, rule.word_, std::memory_order_relaxed)) {
             used.fetch_add(1, std::memory_order_relaxed);
             return true;
         }
@@ -44,8 +42,9 @@ UnwindRules::Table *UnwindRules::grown(Table *table) {
         } else if (Table *larger = make(bits); larger != nullptr) {
             if (table != nullptr) {
                 for (std::size_t i = 0; i < table->places() + kMore; ++i) {
-                    const std::uint64_t word = table->words()[i].load(std::memory_order_relaxed);
-                    if (word != 0) larger->put(word);
+                    UnwindRule rule;
+                    rule.word_ = table->words()[i].load(std::memory_order_relaxed);
+                    if (rule.word_ != 0) larger->put(rule);
                 }
             }
             table_.store(larger);
@@ -65,7 +64,7 @@ void UnwindRules::add(UnwindRule rule) {
         2 * std::int64_t{table->used.load(std::memory_order_relaxed)} >= static_cast<std::int64_t>(table->places()))
         table = grown(table);
     if (table == nullptr) return;
-    if (!table->put(rule.word_) && (table = grown(table)) != nullptr) table->put(rule.word_);
+    if (!table->put(rule) && (table = grown(table)) != nullptr) table->put(rule);
 }
 
 void UnwindRules::follow(std::uint64_t loads, std::uint64_t unloads) {

@@ -83,7 +83,7 @@ class UnwindRules {
             return reinterpret_cast<const std::atomic<std::uint64_t> *>(this + 1);
         }
         std::size_t places() const { return std::size_t{1} << (64 - shift); }
-        bool put(std::uint64_t word);
+        bool put(UnwindRule rule);
     };
 
   public:
@@ -136,9 +136,6 @@ class UnwindRules {
     void follow(std::uint64_t loads, std::uint64_t unloads);
     void forget() { forget(false); }
 
-    // Around fork: in the child, where nobody else is at work.
-    void restart_after_fork() { grows_ = false; }
-
     std::size_t size() const;
 
     static constexpr unsigned kFirstBits = 9, kMostBits = 17;
@@ -153,7 +150,7 @@ class UnwindRules {
     void forget(bool only_guesses);
 
     std::atomic<Table *> table_{nullptr};
-    std::atomic<bool> grows_{false};
+    std::atomic<bool> grows_{false};  // as add comes inside the gate (backtrace.h), no fork finds it set
     std::atomic<std::uint32_t> forgets_{0}, forgetting_{0};  // how often that was begun, and how many are at it
     std::atomic<std::uint64_t> loads_{0}, unloads_{0};
 };

@@ -181,25 +181,25 @@ backtrace::Pace Watcher::pace_of_unwinding() {
     const Undisturbed undisturbed;
     const std::uint32_t depth = state.options.stack_depth;
     backtrace::Trace trace;
+    StackId id = 0;
     bool walked = false;
     if (kWalksStacks && own_stack_.reaches(frame)) {
         const std::uintptr_t end = own_stack_.end();
-        if (walk_stack(trace, frame, end, depth)) {
-            StackId id = state.stacks.find(StackTable::Key::of(trace.pc, trace.frames));
-            if (id == 0 && state.stacks.keeps_short() && trace.frames > StackTable::kShortFrames)
-                id = state.stacks.find(StackTable::Key::of(trace.pc, StackTable::kShortFrames));
-            if (id != 0) {
-                ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
-                return id;
-            }
+        const Return::Step found = walk_stack(trace, frame, end, depth);
+        if (found == Return::Step::done || found == Return::Step::outermost)
+            id = state.stacks.find(trace.pc, trace.frames);
+        // What was told may be out of date where it leads to a new stack.
+        walked = id != 0;
+        if (!walked && found != Return::Step::lost) {
+            const auto pace = watches_all_ ? backtrace::Pace::fast : backtrace::Pace::step_by_step;
+            walked = learn_stack(trace, frame, end, depth, pace, state.modules);
+            segments_.follow(state.modules.loads() + state.modules.unloads());
         }
-        const auto pace = watches_all_ ? backtrace::Pace::fast : backtrace::Pace::step_by_step;
-        walked = learn_stack(trace, frame, end, depth, pace, state.modules);
-        segments_.follow(state.modules.loads() + state.modules.unloads());
     }
     if (!walked) backtrace::capture(trace, depth, pace_of_unwinding());
     if (trace.frames == 0) return 0;
     ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
+    if (id != 0) return id;
     return state.stacks.intern(trace.pc, trace.frames, state.modules);
 }
 

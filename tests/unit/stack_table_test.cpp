@@ -90,7 +90,13 @@ TEST_F(StackTableTest, NearlyFullOnlyTheInnermostFramesCount) {
     EXPECT_TRUE(table_->keeps_short());
     EXPECT_EQ(intern(deep(1, 1)), whole) << "what is known as a whole stays so";
 
+    const auto find = [&](const std::vector<std::uintptr_t> &pc) {
+        return table_->find(pc.data(), static_cast<unsigned>(pc.size()));
+    };
+    EXPECT_EQ(find(deep(1, 1)), whole);
+    EXPECT_EQ(find(deep(2, 1)), 0u);
     const StackId one = intern(deep(2, 0x100000)), same = intern(deep(2, 0x200000)), other = intern(deep(3, 1));
+    EXPECT_EQ(find(deep(2, 0x300000)), one);
     EXPECT_NE(one, 0u);
     EXPECT_EQ(frames_of(one), kInner);
     EXPECT_EQ(one, same);
