@@ -147,10 +147,11 @@ class Allocator {
     static void **end_of(const Cache &cache, std::size_t size_class) { return cache.heap->stacks[size_class].end(); }
 
     [[gnu::noinline]] static void *allocate_slow(std::size_t bytes, std::size_t size_class, Family family);
-    [[gnu::noinline]] static void *allocate_slower(std::size_t bytes, std::size_t size_class, Family family);
-    static void *allocate_usual(std::size_t bytes, std::size_t size_class, std::uintptr_t frame, Family family);
-    [[gnu::noinline]] static void *allocate_watched(std::size_t bytes, Family family);
-    static WatchPlan plan_for(std::size_t bytes);
+    [[gnu::noinline]] static void *allocate_slower(std::size_t bytes, std::size_t size_class, Family family,
+                                                   std::uint32_t number);
+    static void *allocate_usual(std::size_t bytes, std::size_t size_class, Family family, std::uint32_t number);
+    [[gnu::noinline]] static void *allocate_watched(std::size_t bytes, Family family, std::uint32_t number);
+    static WatchPlan plan_for(std::size_t bytes, std::uint32_t number = kNoNumber);
     static void *allocate_planned(const WatchPlan &plan, std::size_t bytes, Family family);
     [[gnu::noinline]] static void *allocate_large(std::size_t bytes, std::size_t alignment, Family family,
                                                   bool *zeroed = nullptr, bool growing = false);
@@ -181,7 +182,7 @@ class Allocator {
     static void report_misfits(Cache &cache, std::size_t size_class, const Misfits &misfits);
     static bool genuine(void *block, std::size_t size_class) { return genuine_slot(block, size_class).span != nullptr; }
     static Slot genuine_slot(void *block, std::size_t size_class);
-    static Slot genuine_slot_on(PageEntry page, void *block);
+    static bool find_genuine_slot(PageEntry page, void *block, Slot &slot);
     static bool slot_of_class(void *block, std::size_t size_class);
     static bool is_live(void *block);
     static bool report_and_repair(void *block);
@@ -321,23 +322,23 @@ void Allocator<P>::apply_mode(Cache &cache) {
 // The stack is empty, or not there yet, or the probe wants to see this allocation.
 template <Probe P>
 void *Allocator<P>::allocate_slow(std::size_t bytes, std::size_t size_class, Family family) {
+    std::uint32_t number = kNoNumber;
     if constexpr (P::kDiagnostic) {
-        const std::uintptr_t frame = address_of(__builtin_frame_address(0));
-        if (void *block = allocate_usual(bytes, size_class, frame, family)) [[likely]]
+        // It may unwind, and so allocate: first of all.
+        number = P::plan_usual(cache_.probe, size_class, address_of(__builtin_frame_address(0)));
+        if (void *block = allocate_usual(bytes, size_class, family, number)) [[likely]]
             return block;
     }
-    return allocate_slower(bytes, size_class, family);
+    return allocate_slower(bytes, size_class, family, number);
 }
 
 // Where all blocks are watched, nearly every one. nullptr where anything is not as usual: no block has been taken then.
 template <Probe P>
 inline __attribute__((always_inline)) void *Allocator<P>::allocate_usual(std::size_t bytes, std::size_t size_class,
-                                                                         std::uintptr_t frame, Family family) {
-    Cache &cache = cache_;
-    // It may unwind, and so allocate: first of all.
-    const std::uint32_t number = P::plan_usual(cache.probe, size_class, frame);
+                                                                         Family family, std::uint32_t number) {
     const std::size_t whole = bytes + P::kUsualSlack;
-    if (number == 0 || whole > size_classes::kMaxSmall) return nullptr;
+    if (is_unusual(number) || whole > size_classes::kMaxSmall) return nullptr;
+    Cache &cache = cache_;
     const std::size_t slot_class = size_classes::of_request(whole);
     void **top = cache.top[slot_class];
     if (Cache::empty(top)) return nullptr;
@@ -349,7 +350,7 @@ inline __attribute__((always_inline)) void *Allocator<P>::allocate_usual(std::si
     Span *span = region.page_at(address_of(block)).span();
     if (span == nullptr) return nullptr;
     const std::uint32_t index = size_classes::slot_index(slot_class, address_of(block) - span->first_slot());
-    BlockNote *note = span->single_notes == 0 ? note_in_row(region, span, index) : nullptr;
+    BlockNote *note = span->single_notes == 0 ? note_in_row(span, index) : nullptr;
     if (note == nullptr) return nullptr;
     cache.top[slot_class] = top + 1;
     if (!Cache::empty(top + 1)) __builtin_prefetch(header_byte::location(address_of(top[1])));
@@ -362,7 +363,7 @@ inline __attribute__((always_inline)) void *Allocator<P>::allocate_usual(std::si
 }
 
 template <Probe P>
-void *Allocator<P>::allocate_slower(std::size_t bytes, std::size_t size_class, Family family) {
+void *Allocator<P>::allocate_slower(std::size_t bytes, std::size_t size_class, Family family, std::uint32_t number) {
     Cache &cache = cache_;
     const int saved_errno = errno;
     AfterEnd after{cache};
@@ -374,7 +375,7 @@ void *Allocator<P>::allocate_slower(std::size_t bytes, std::size_t size_class, F
 
     void *block = nullptr;
     if (P::kDiagnostic && (!empty || P::due(cache.probe, size_class)))
-        block = allocate_watched(bytes, family);
+        block = allocate_watched(bytes, family, number);
     else
         block = pop(cache, size_class);
     if (block == nullptr) return out_of_memory();
@@ -431,8 +432,8 @@ void Allocator<P>::check_free_header(void *block, std::size_t size_class) {
 
 // The probe has asked for this allocation. nullptr if memory is short.
 template <Probe P>
-void *Allocator<P>::allocate_watched(std::size_t bytes, Family family) {
-    const WatchPlan plan = plan_for(bytes);
+void *Allocator<P>::allocate_watched(std::size_t bytes, Family family, std::uint32_t number) {
+    const WatchPlan plan = plan_for(bytes, number);
     if (plan.guard_pages) {
         if (void *block = allocate_guarded(bytes, size_classes::kGranule, plan, family)) return block;
     }
@@ -441,9 +442,9 @@ void *Allocator<P>::allocate_watched(std::size_t bytes, Family family) {
 }
 
 template <Probe P>
-WatchPlan Allocator<P>::plan_for(std::size_t bytes) {
+WatchPlan Allocator<P>::plan_for(std::size_t bytes, std::uint32_t number) {
     if constexpr (P::kDiagnostic)
-        return P::plan(cache_.probe, bytes, size_classes::of_request(bytes));
+        return P::plan(cache_.probe, bytes, size_classes::of_request(bytes), number);
     else
         return {};
 }
@@ -662,18 +663,18 @@ bool Allocator<P>::slot_of_class(void *block, std::size_t size_class) {
 template <Probe P>
 typename Allocator<P>::Slot Allocator<P>::genuine_slot(void *block, std::size_t size_class) {
     const PageEntry page = page_map.page_of(address_of(block));
-    return page.is_small(size_class) ? genuine_slot_on(page, block) : Slot{};
+    Slot slot;
+    return page.is_small(size_class) && find_genuine_slot(page, block, slot) ? slot : Slot{};
 }
 
-// On a page of small slots.
+// On a page of small slots. False if it is none.
 template <Probe P>
-inline __attribute__((always_inline)) typename Allocator<P>::Slot Allocator<P>::genuine_slot_on(PageEntry page,
-                                                                                                void *block) {
+inline __attribute__((always_inline)) bool Allocator<P>::find_genuine_slot(PageEntry page, void *block, Slot &slot) {
     Span *span = page.span();
     const size_classes::SlotPlace place =
         size_classes::place_of(page.size_class(), address_of(block) - span->first_slot());
-    if (!place.at_start || place.index >= span->carved || span->is_home(place.index)) return {};
-    return {span, place.index};
+    slot = {span, place.index};
+    return place.at_start && place.index < span->carved && !span->is_home(place.index);
 }
 
 // ---- frees off the fast path ----
@@ -743,15 +744,17 @@ inline __attribute__((always_inline)) bool Allocator<P>::deallocate_usual(void *
     const PageEntry page = entry.region()->page_at(start);
     if (!page.is_small()) return false;
     __builtin_prefetch(pointer_to(start + size_classes::kSlotBytes[page.size_class()] - 2));
-    const Slot slot = genuine_slot_on(page, block);
-    BlockNote *note = slot.span != nullptr ? note_in_row(*entry.region(), slot.span, slot.index) : nullptr;
+    Slot slot;
+    if (!find_genuine_slot(page, block, slot)) return false;
+    BlockNote *note = only_note_in_row(slot.span, slot.index);
     if (note == nullptr) return false;
     __builtin_prefetch(note);
     if (page.size_class() != size_class) return false;
     Cache &cache = cache_;
     const Watched watched = watched_small(start, start, size_classes::kSlotBytes[size_class], note);
     const std::uint32_t number = P::free_usual(cache.probe, watched, frame, giving);
-    if (number == 0 || !header_byte::replace(block, header_byte::watched(size_class), header_byte::free(size_class)))
+    if (is_unusual(number) ||
+        !header_byte::replace(block, header_byte::watched(size_class), header_byte::free(size_class)))
         return false;
     P::freed(cache.probe, size_class);
     P::make_room(cache.probe, size_classes::kSlotBytes[size_class], [](std::uintptr_t oldest, std::size_t bytes) {

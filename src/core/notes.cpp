@@ -39,16 +39,18 @@ BlockNote *make_single(Span *span, std::uint32_t index) {
 
 BlockNote *notes::make(Span *span, std::uint32_t index) {
     const std::uint32_t row = index / kChunk;
-    BlockNote *note = span->in_rows ? nullptr : make_single(span, index);
+    BlockNote *note = span->notes != nullptr ? nullptr : make_single(span, index);
     if (note == nullptr) {
         // A slot that was kept and is handed out again has one note, not two.
         if (span->single_notes != 0) {
             if (BlockNote *before = singles.find(span->slot(index)); before != nullptr) drop_single(before);
         }
-        Region *region = page_map.find(span->start).region();
-        if (!make_rows(region)) return nullptr;
-        span->in_rows = true;
-        note = chunk_of(region->notes.load(std::memory_order_acquire), span, row) + index % kChunk;
+        if (span->notes == nullptr) {
+            Region *region = page_map.find(span->start).region();
+            if (!make_rows(region)) return nullptr;
+            span->notes = first_chunk_of(region->notes.load(std::memory_order_acquire), span);
+        }
+        note = in_row(span->notes, index);
     }
     // Another thread may be making a note in the same span.
     used_word(span, row).fetch_or(used_bit(row));
@@ -63,8 +65,7 @@ void notes::drop_single(BlockNote *note) {
 }
 
 void drop_notes(Span *span) {
-    const Region *region = page_map.find(span->start).region();
-    BlockNote *kept = span->in_rows ? region->notes.load(std::memory_order_acquire) : nullptr;
+    BlockNote *kept = span->notes;
     span->watched = false;
     if (kept == nullptr && span->single_notes == 0) return;
     for (std::uint32_t index = 0; index < span->slots; ++index) {
@@ -75,7 +76,7 @@ void drop_notes(Span *span) {
         }
         // What was never written to is not touched.
         if (kept != nullptr) {
-            BlockNote *note = notes::chunk_of(kept, span, row) + index % notes::kChunk;
+            BlockNote *note = notes::in_row(kept, index);
             if (!note->is_clear()) note->clear();
         }
         if (span->single_notes == 0) continue;

@@ -31,9 +31,13 @@ static_assert(std::size_t{kRow} * sizeof(BlockNote) * size_classes::kSpanBytes /
 inline constexpr std::uint32_t kRowsInBit = size_classes::kSpanBytes / size_classes::kGranule / kChunk / 128;
 static_assert(kRowsInBit > 0 && sizeof(BlockNote) * 8 == 128);
 
-// No two spans of the region start in the same share of it, however they are placed.
-inline BlockNote *chunk_of(BlockNote *notes, const Span *span, std::uint32_t row) {
-    return notes + row * kRow + span->start % kUnitBytes / size_classes::kSpanBytes * kChunk;
+// A span's chunk of the first row. No two spans of the region start in the same share of it, however they are placed.
+inline BlockNote *first_chunk_of(BlockNote *notes, const Span *span) {
+    return notes + span->start % kUnitBytes / size_classes::kSpanBytes * kChunk;
+}
+// A slot's note, from there.
+inline BlockNote *in_row(BlockNote *first_chunk, std::uint32_t index) {
+    return first_chunk + index / kChunk * kRow + index % kChunk;
 }
 
 inline Relaxed<std::uint32_t> &used_word(Span *span, std::uint32_t row) {
@@ -56,17 +60,23 @@ void drop_single(BlockNote *note);
 
 }  // namespace notes
 
-// The note of a slot of that region where it lies in a row; nullptr where it does not.
-inline BlockNote *note_in_row(const Region &region, Span *span, std::uint32_t index) {
+// The note of a slot where it lies in a row; nullptr where it does not.
+inline BlockNote *note_in_row(Span *span, std::uint32_t index) {
+    BlockNote *first_chunk = span->notes;
     const std::uint32_t row = index / notes::kChunk;
-    if (!span->in_rows || (notes::used_word(span, row) & notes::used_bit(row)) == 0) return nullptr;
-    BlockNote *notes = region.notes.load(std::memory_order_acquire);
-    return notes != nullptr ? notes::chunk_of(notes, span, row) + index % notes::kChunk : nullptr;
+    if (first_chunk == nullptr || (notes::used_word(span, row) & notes::used_bit(row)) == 0) return nullptr;
+    return notes::in_row(first_chunk, index);
+}
+
+// The same for a slot that is watched, of a span whose slots' notes lie in rows all.
+inline BlockNote *only_note_in_row(Span *span, std::uint32_t index) {
+    BlockNote *first_chunk = span->notes;
+    return first_chunk != nullptr && span->single_notes == 0 ? notes::in_row(first_chunk, index) : nullptr;
 }
 
 // The note of a slot; nullptr if there is no memory for notes, or, unless `make` is set, if there is no note here yet.
 inline BlockNote *note_of(Span *span, std::uint32_t index, bool make) {
-    BlockNote *note = note_in_row(*page_map.find(span->start).region(), span, index);
+    BlockNote *note = note_in_row(span, index);
     // Where one lies by itself it is from before, and this one was never used.
     if (note != nullptr && (span->single_notes == 0 || (!make && note->words[0] != 0))) [[likely]]
         return note;

@@ -70,7 +70,8 @@ Span *PageHeap::new_span(SpanKind kind, unsigned bitmap_words) {
     std::memset(static_cast<void *>(span->free_bits()), 0, 2 * room * sizeof(std::uint64_t));
     span->size_class = 0;
     span->in_partial = false;
-    span->zeroed = span->watched = span->emptied = span->in_rows = false;
+    span->zeroed = span->watched = span->emptied = false;
+    span->notes = nullptr;
     span->single_notes = 0;
     span->note.clear();
     span->user_offset = 0;

@@ -92,13 +92,14 @@ concept WatchingProbe = Probe<P> &&
     requires(typename P::ThreadState &state, std::size_t bytes, std::size_t size_class, const Watched &watched,
              Family family, Giving giving, const Finding &finding, std::uintptr_t frame, std::uint32_t number,
              void (*release)(std::uintptr_t, std::size_t)) {
-    // An allocation that was due, of a small block; and every allocation of a large one.
-    { P::plan(state, bytes, size_class) } -> std::same_as<WatchPlan>;
+    // An allocation that was due, of a small block, with what plan_usual has said of it, if it was asked; and every
+    // allocation of a large one.
+    { P::plan(state, bytes, size_class, number) } -> std::same_as<WatchPlan>;
     { P::plan_large(state, bytes) } -> std::same_as<WatchPlan>;
     // Every allocation is due: also those that `due` is not asked for.
     { P::watches_all(state) } -> std::same_as<bool>;
     // Nearly every small block, where all are watched. A number of the policy's own for the block at hand, to be handed
-    // back; 0 where anything is out of the ordinary: then it is as if nobody had asked. `frame` is where the
+    // back; an unusual one where anything is out of the ordinary. `frame` is where the
     // frame pointer points of the function that the program has called, or of a callee of that.
     { P::kUsualSlack } -> std::convertible_to<std::size_t>;
     { P::plan_usual(state, size_class, frame) } -> std::same_as<std::uint32_t>;

@@ -35,7 +35,6 @@ struct Span {
     bool emptied;                        // run: all pages but the first have been moved elsewhere
     Relaxed<bool> watched;               // run, mapping: its block is watched; small: some slots have notes
     Relaxed<bool> freed;                 // guarded: the program has freed it
-    Relaxed<bool> in_rows;               // small: so many of its slots have notes that these lie in rows (notes.h)
     Relaxed<std::uint32_t> user_offset;  // run, mapping, guarded: from start to the block's user memory
     Relaxed<std::uint32_t> slots;        // small
     Relaxed<std::uint32_t> carved;       // small: slots [0, carved) have been handed out before and carry a header
@@ -56,6 +55,8 @@ struct Span {
     SpanLink partial;  // heap's spans of one class with room
     SpanLink all;      // heap's spans
 
+    // Small: where so many of its slots have notes that these lie in rows (notes.h), its chunk of the first row.
+    Relaxed<BlockNote *> notes;
     BlockNote note;  // run, mapping, guarded: of the block, if watched; small: which slots may have notes (notes.h)
 
     // Small: a bit a slot that lies here for the owner to take. Right behind the record, so that a check of a free

@@ -32,6 +32,12 @@ struct WatchPlan {
     std::uintptr_t kept = 0;
 };
 
+// The policy's own number for the block at hand says, with this bit, that it is not as nearly all are.
+inline constexpr std::uint32_t kUnusual = 1u << 31;
+constexpr bool is_unusual(std::uint32_t number) { return (number & kUnusual) != 0; }
+// And where it has nothing to hand on.
+inline constexpr std::uint32_t kNoNumber = UINT32_MAX;
+
 // A block's note. Zero when its slot is first cut.
 struct BlockNote {
     Relaxed<std::uint32_t> words[4];  // audits look at the notes of blocks that are being handed out and freed

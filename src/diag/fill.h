@@ -7,10 +7,6 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__x86_64__)
-#include <emmintrin.h>
-#endif
-
 #include "base/bits.h"
 #include "os/pages.h"
 #include "segment/layout.h"
@@ -30,7 +26,7 @@ inline bool differ(Wide bits) { return (bits[0] | bits[1]) != 0; }
 
 // Lengths are as good as random, and so is a branch on them: up to kShort, the same four places for all.
 constexpr std::size_t kShort = 4 * sizeof(Wide);
-// From here on libc's functions are faster: they know wider words.
+// From here on libc's memset is faster: it knows wider words.
 constexpr std::size_t kLong = 4 * kShort;
 
 // f(place of a Wide) for places that together are [begin, end), of sizeof(Wide) to kShort bytes.
@@ -51,36 +47,17 @@ template <class F>
     for_short(begin, end, f);
 }
 
-inline void put(std::uintptr_t begin, std::uintptr_t end, std::uint8_t byte) {
-    if (begin >= end) return;
+// A function by itself, and so is the check: within its callers, they would push everything else out of the registers.
+template <std::uint8_t kByte>
+[[gnu::noinline]] inline void put(std::uintptr_t begin, std::uintptr_t end) {
     const std::size_t bytes = end - begin;
-    if (bytes < sizeof(Wide) || bytes > kLong) {
-        std::memset(pointer_to(begin), byte, bytes);
+    if (bytes - sizeof(Wide) > kLong - sizeof(Wide)) [[unlikely]] {
+        if (begin < end) std::memset(pointer_to(begin), kByte, bytes);
         return;
     }
-    const Wide pattern = {pattern_of(byte), pattern_of(byte)};
+    constexpr Wide pattern = {pattern_of(kByte), pattern_of(kByte)};
     for_places(
         begin, end, [&](std::uintptr_t at) __attribute__((always_inline)) { *reinterpret_cast<Wide *>(at) = pattern; });
-}
-
-// The same for bytes that nobody needs for long: past the caches, where the processor can.
-inline void put_aside(std::uintptr_t begin, std::uintptr_t end, std::uint8_t byte) {
-#if defined(__x86_64__)
-    constexpr std::size_t kLineBytes = 64;
-    const std::uintptr_t first = align_up(begin, kLineBytes), last = end - end % kLineBytes;
-    put(begin, first, byte);
-    // These stores are in no order with others: what was said of the block before comes first, and whoever looks at it
-    // from now on sees all of it.
-    _mm_sfence();
-    const __m128i pattern = _mm_set1_epi8(static_cast<char>(byte));
-    for (std::uintptr_t line = first; line < last; line += kLineBytes)
-        for (std::size_t i = 0; i < kLineBytes; i += sizeof pattern)
-            _mm_stream_si128(pointer_to<__m128i>(line + i), pattern);
-    put(last, end, byte);
-    _mm_sfence();
-#else
-    put(begin, end, byte);
-#endif
 }
 
 // The first byte in [begin, end) that isn't `byte`; `end` if all are. Whoever has the block may write to it while an
@@ -106,15 +83,11 @@ __attribute__((no_sanitize("thread", "alignment"))) inline std::uintptr_t first_
     return begin;
 }
 
-// All of [begin, end), at least sizeof(Wide) bytes, are `byte`, as they nearly always are: for the owner's own check.
-__attribute__((no_sanitize("thread", "alignment"), always_inline)) inline bool is_whole(std::uintptr_t begin,
-                                                                                        std::uintptr_t end,
-                                                                                        std::uint8_t byte) {
-    // Each is as the one before.
-    if (end - begin > kLong)
-        return *pointer_to<const std::uint8_t>(begin) == byte &&
-               std::memcmp(pointer_to(begin), pointer_to(begin + 1), end - begin - 1) == 0;
-    const Wide pattern = {pattern_of(byte), pattern_of(byte)};
+// All of [begin, end), at least sizeof(Wide) bytes, are `kByte`, as they nearly always are: for the owner's own check.
+template <std::uint8_t kByte>
+[[gnu::noinline]] __attribute__((no_sanitize("thread", "alignment"))) inline bool is_whole(std::uintptr_t begin,
+                                                                                           std::uintptr_t end) {
+    constexpr Wide pattern = {pattern_of(kByte), pattern_of(kByte)};
     Wide changed = {};
     for_places(
         begin, end, [&](std::uintptr_t at) __attribute__((always_inline)) {
@@ -139,13 +112,10 @@ bool for_freed_parts(std::uintptr_t begin, std::uintptr_t end, F f) {
     return f(last, end);
 }
 
-// From here on what it spares the caches is more than what its fences cost.
-inline constexpr std::size_t kMany = 1024;
-
 inline void put_freed(std::uintptr_t begin, std::uintptr_t end) {
     if (begin >= end) return;
     for_freed_parts(begin, end, [](std::uintptr_t from, std::uintptr_t to) {
-        to - from >= kMany ? put_aside(from, to, kFreed) : put(from, to, kFreed);
+        put<kFreed>(from, to);
         return true;
     });
 }

@@ -35,6 +35,8 @@ class Hunt {
     bool wants(std::size_t size_class) const {
         return (classes_.load(std::memory_order_relaxed) >> size_class & 1) != 0;
     }
+    // A bit for each class that is. Where that changes, state.changes does too.
+    std::uint32_t classes() const { return classes_.load(std::memory_order_relaxed); }
     bool on() const { return classes_.load(std::memory_order_relaxed) != 0; }
     // Changes when there is something new to look for.
     std::uint32_t round() const { return round_.load(std::memory_order_relaxed); }

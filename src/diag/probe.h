@@ -70,8 +70,8 @@ struct DiagProbe {
 
     static bool verify_frees() { return verify_frees_.load(std::memory_order_relaxed); }
 
-    static WatchPlan plan(ThreadState &state, std::size_t bytes, std::size_t size_class) {
-        return state.watcher.plan(*state.shard, bytes, size_class);
+    static WatchPlan plan(ThreadState &state, std::size_t bytes, std::size_t size_class, std::uint32_t number) {
+        return state.watcher.plan(*state.shard, bytes, size_class, number);
     }
     static WatchPlan plan_large(ThreadState &state, std::size_t bytes) {
         return state.watcher.plan_large(*state.shard, bytes);
@@ -84,7 +84,7 @@ struct DiagProbe {
     static constexpr std::uint32_t kUsualSlack = Watcher::kUsualSlack;
     [[gnu::always_inline]] static StackId plan_usual(ThreadState &thread, std::size_t size_class,
                                                      std::uintptr_t frame) {
-        return is_usual(thread) ? thread.watcher.plan_usual(*thread.shard, size_class, frame) : 0;
+        return is_usual(thread) ? thread.watcher.plan_usual(*thread.shard, size_class, frame) : kNoNumber;
     }
     [[gnu::always_inline]] static void watched_usual(ThreadState &thread, StackId stack, const Watched &watched,
                                                      std::size_t bytes, std::size_t size_class, Family family) {
@@ -92,7 +92,7 @@ struct DiagProbe {
     }
     [[gnu::always_inline]] static StackId free_usual(ThreadState &thread, const Watched &watched, std::uintptr_t frame,
                                                      Giving giving) {
-        return is_usual(thread) ? thread.watcher.free_usual(*thread.shard, watched, frame, giving) : 0;
+        return is_usual(thread) ? thread.watcher.free_usual(*thread.shard, watched, frame, giving) : kNoNumber;
     }
     template <class Release>
     static void make_room(ThreadState &thread, std::size_t bytes, Release release) {
@@ -141,11 +141,15 @@ struct DiagProbe {
     [[gnu::always_inline]] static bool has_to_attend(const ThreadState &thread) {
         return state.has_news() || hunt.is_over() || !thread.watcher.is_up_to_date() || audit::is_requested();
     }
-    // Where there is an audit every so often, the time is looked at every so often.
+    // Where the hunt is over, that is a change too.
     [[gnu::always_inline]] static bool is_usual(ThreadState &thread) {
+        return thread.watcher.usual() && thread.watcher.is_up_to_date() && !state.has_news() &&
+               !audit::is_requested() && (!thread.watcher.looks_at_time() || is_no_time_to_look(thread));
+    }
+    // Where there is an audit every so often, the time is looked at every so often.
+    [[gnu::noinline]] static bool is_no_time_to_look(ThreadState &thread) {
         constexpr std::uint32_t kUsesALook = 64;
-        return thread.watcher.watches_all() && state.segment && !has_to_attend(thread) &&
-               (!audit::is_periodic() || ++thread.uses % kUsesALook != 0);
+        return ++thread.uses % kUsesALook != 0;
     }
     [[gnu::noinline, gnu::cold]] static void attend(ThreadState &thread);
     static void follow_level();

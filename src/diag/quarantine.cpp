@@ -7,6 +7,13 @@ namespace hakmem {
 
 constinit std::atomic<std::int64_t> Quarantine::total_{0};
 
+void Quarantine::tell() {
+    total_.fetch_add(own_bytes_ - told_, std::memory_order_relaxed);
+    told_ = own_bytes_;
+    least_untold_ = told_ - kUntold;
+    most_untold_ = told_ + kUntold;
+}
+
 bool Quarantine::grow() {
     const std::uint32_t room = room_ == 0 ? kFirstRoom : 2 * room_;
     if (room > kMostRoom) return false;

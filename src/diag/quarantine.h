@@ -19,7 +19,9 @@ class Quarantine {
         std::uintptr_t block = 0;  // 0: none
         bool large = false;
         std::uint32_t bytes = 0;
-        BlockNote *note = nullptr;
+        BlockNote *note = nullptr;  // of a small one
+
+        std::size_t small_bytes() const { return large ? 0 : bytes; }
     };
 
     // Bytes held by all threads, as far as these have told: each holds up to kUntold more or less.
@@ -30,14 +32,15 @@ class Quarantine {
     static constexpr std::int64_t kUntold = 8 << 10;
     // The same with all that this thread holds. Below 0 for a moment, where another has taken out more than it has
     // told.
-    std::int64_t known_bytes() const { return total_.load(std::memory_order_relaxed) + untold_; }
+    std::int64_t known_bytes() const { return total_.load(std::memory_order_relaxed) + own_bytes_ - told_; }
 
     // Takes the block in; false if there is no memory for the list, or the list is full.
     [[gnu::always_inline]] bool push(const Kept &kept) {
         if (head_ - tail_ == room_ && !grow()) return false;
         at(head_++) = Entry::of(kept);
-        held(kept.bytes);
         own_room_ -= kept.bytes;
+        own_bytes_ += kept.bytes;
+        if (own_bytes_ > most_untold_) tell();
         fetch();
         return true;
     }
@@ -58,14 +61,15 @@ class Quarantine {
     Kept pop() {
         if (empty()) return {};
         const Kept kept = at(tail_++).kept();
-        held(-static_cast<std::int64_t>(kept.bytes));
+        own_bytes_ -= kept.bytes;
+        if (own_bytes_ < least_untold_) tell();
         return kept;
     }
 
     // The next one that nobody has fetched yet. What leaves is checked from end to end, and has not been touched for
     // long: on its way into the cache some pops before, it stalls none. One a push, as some leave at once, which is
     // more than the processor waits for at a time.
-    void fetch() {
+    [[gnu::always_inline]] void fetch() {
         constexpr std::uint32_t kAhead = 24;
         const std::uint32_t ahead = fetched_ - tail_;
         if (ahead >= kAhead) {
@@ -74,12 +78,12 @@ class Quarantine {
         }
         __builtin_prefetch(&at(fetched_ + kAhead));
         const Kept kept = at(fetched_++).kept();
+        if (kept.large) return;
         __builtin_prefetch(kept.note);
-        // From there on the processor sees where it goes.
-        const std::uintptr_t last = kept.block + kept.bytes - 2;
-        __builtin_prefetch(pointer_to(kept.block - 1));
-        __builtin_prefetch(pointer_to(std::min(kept.block + 63, last)));
-        __builtin_prefetch(pointer_to(std::min(kept.block + 127, last)));
+        constexpr std::uint32_t kLine = 64, kMostLines = 16;  // where there are more, the processor sees where it goes
+        const std::uintptr_t last = kept.block + std::min(kept.bytes - 2, kLine * kMostLines);
+        for (std::uintptr_t at = kept.block - 1; at < last; at += kLine) __builtin_prefetch(pointer_to(at));
+        __builtin_prefetch(pointer_to(last));
     }
 
     bool empty() const { return head_ == tail_; }
@@ -97,25 +101,26 @@ class Quarantine {
     void release_memory();
 
     // The process has forked: the other threads' blocks are not coming back.
-    void restart_after_fork() { total_.store(own_bytes_ - untold_, std::memory_order_relaxed); }
+    void restart_after_fork() { total_.store(told_, std::memory_order_relaxed); }
 
   private:
-    // Blocks are aligned to 16, and user space ends below 48 bits.
+    // User space ends below 48 bits, and no small slot has 64 KiB.
     struct Entry {
-        std::uint64_t low, high;
+        std::uint64_t low;   // the block, and above it a small one's bytes
+        std::uint64_t high;  // a small one's note, a large one's bytes
 
         static constexpr unsigned kBytesShift = 48;
         static constexpr std::uint64_t kAddress = (std::uint64_t{1} << kBytesShift) - 1;
-        static constexpr std::uint64_t kLarge = 1;
 
         static Entry of(const Kept &kept) {
-            return {kept.block | (kept.large ? kLarge : 0) | std::uint64_t{kept.bytes & 0xFFFF} << kBytesShift,
-                    reinterpret_cast<std::uintptr_t>(kept.note) | std::uint64_t{kept.bytes >> 16} << kBytesShift};
+            if (kept.large) return {kept.block, kept.bytes};
+            return {kept.block | std::uint64_t{kept.bytes} << kBytesShift, reinterpret_cast<std::uintptr_t>(kept.note)};
         }
         Kept kept() const {
-            return {low & kAddress & ~kLarge, (low & kLarge) != 0,
-                    static_cast<std::uint32_t>(low >> kBytesShift | high >> kBytesShift << 16),
-                    reinterpret_cast<BlockNote *>(high & kAddress)};
+            const auto bytes = static_cast<std::uint32_t>(low >> kBytesShift);
+            if (bytes == 0) [[unlikely]]
+                return {low, true, static_cast<std::uint32_t>(high), nullptr};
+            return {low & kAddress, false, bytes, reinterpret_cast<BlockNote *>(high)};
         }
     };
     // Entries in the ring: powers of two, more as they are needed.
@@ -130,15 +135,7 @@ class Quarantine {
     bool grow();
 
     // All threads write to the sum: told only now and then.
-    void held(std::int64_t more) {
-        own_bytes_ += more;
-        untold_ += more;
-        if (untold_ > kUntold || untold_ < -kUntold) tell();
-    }
-    void tell() {
-        total_.fetch_add(untold_, std::memory_order_relaxed);
-        untold_ = 0;
-    }
+    [[gnu::noinline]] void tell();
 
     static constinit std::atomic<std::int64_t> total_;
 
@@ -148,8 +145,9 @@ class Quarantine {
     std::uint32_t tail_ = 0;
     std::uint32_t fetched_ = 0;  // from there on nothing is on its way into the cache
     std::int64_t own_bytes_ = 0;
-    std::int64_t untold_ = 0;
-    std::int64_t own_room_ = 0;  // below 0 where a push has not asked for it
+    std::int64_t told_ = 0;                            // of these
+    std::int64_t least_untold_ = 0, most_untold_ = 0;  // in between, the others need not know
+    std::int64_t own_room_ = 0;                        // below 0 where a push has not asked for it
 };
 
 }  // namespace hakmem

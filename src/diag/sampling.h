@@ -51,6 +51,18 @@ class Random {
     std::uint64_t state_ = 0;
 };
 
+// For decisions that are nearly always no: cheap, and good in the upper bits.
+class Draws {
+  public:
+    constexpr void seed(std::uint64_t value) { state_ = value; }
+    constexpr std::uint64_t last() const { return state_; }
+    // Knuth's MMIX generator.
+    constexpr std::uint64_t next() { return state_ = state_ * 6364136223846793005 + 1442695040888963407; }
+
+  private:
+    std::uint64_t state_ = 0;
+};
+
 // Allocations of `bytes` each up to and with the next sampled one, at one sample in `mean` bytes. A mean of 1 samples
 // every allocation.
 constexpr std::uint64_t allocations_to_next(Random &random, std::size_t bytes, std::uint64_t mean) {

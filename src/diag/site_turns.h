@@ -26,7 +26,14 @@ class SiteTurns {
     // False: `take` would say none.
     bool may_be_due(std::uint16_t site, std::uint64_t random) const {
         const unsigned before = had_[site].load(std::memory_order_relaxed);
-        return before < kCertain || (random & ((std::uint64_t{2} << (before - kCertain)) - 1)) == 0;
+        return before < kCertain || random >> (63 - (before - kCertain)) == 0;
+    }
+
+    // False: it will say so for now, as all that may be held is, or the budget is used up as far as anybody has looked
+    // at the clock.
+    bool has_room(std::uint16_t site, unsigned held) const {
+        return spent_.load(std::memory_order_relaxed) < kMostSaved &&
+               held < kMostHeld >> had_[site].load(std::memory_order_relaxed) / 2;
     }
 
     // An allocation of `bytes` by `site`, while `held` blocks are between guard pages. `random`: 64 bits.

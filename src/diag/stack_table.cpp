@@ -31,11 +31,13 @@ void StackTable::carry_over(const Segment &segment) {
 
 StackId StackTable::intern(const std::uintptr_t *pc, unsigned frames, ModuleMap &modules) {
     if (!segment_ || frames == 0) return 0;
-    if (frames > kShortFrames) {
-        if (const StackId id = find_or_add(pc, frames, kMostWhole, modules); id != 0) return id;
-        frames = kShortFrames;
+    StackId id = 0;
+    for (unsigned i = 0; id == 0 && i < std::size(kStages); ++i) {
+        // What is no longer than the next stage's has room there.
+        if (i + 1 < std::size(kStages) && frames <= kStages[i + 1].frames) continue;
+        id = find_or_add(pc, std::min(frames, kStages[i].frames), kStages[i].most, modules);
     }
-    return find_or_add(pc, frames, kStacks, modules);
+    return id;
 }
 
 StackId StackTable::find_or_add(const std::uintptr_t *pc, unsigned frames, std::uint32_t most, ModuleMap &modules) {

@@ -1,11 +1,13 @@
 // The distinct stacks of watched blocks, in the segment, each with its share of the heap profile. Lock-free; a stack's
 // number is its record's index and never changes. Once most of the table is used, of a new stack only the innermost
-// frames count, so that a program that recurses has room left for who calls. Full: new stacks get number 0, which
-// stands for "unknown".
+// frames count, and fewer of them later, so that a program that recurses has room left for who calls. Full: new stacks
+// get number 0, which stands for "unknown".
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
+#include <iterator>
 
 #include "diag/modules.h"
 #include "diag/note.h"
@@ -14,42 +16,38 @@
 
 namespace hakmem {
 
+// What an address counts in a stack's key by how far inside it is.
+inline constexpr std::uint64_t kKeyFactor = 0x9E3779B97F4A7C15;
+inline constexpr auto kKeyPowers = [] {
+    std::array<std::uint64_t, segment::kMaxFrames + 1> powers{1};
+    for (std::size_t i = 1; i != powers.size(); ++i) powers[i] = powers[i - 1] * kKeyFactor;
+    return powers;
+}();
+
 class StackTable {
   public:
-    // What a stack is found by, put together address by address, innermost first.
+    // What a stack is found by.
     class Key {
       public:
-        // Of some addresses in a row.
-        class Part {
-          public:
-            void add(std::uintptr_t pc) {
-                sum_ = (sum_ + pc) * kFactor;
-                power_ *= kFactor;
-            }
-
-          private:
-            friend class Key;
-            std::uint64_t sum_ = 0, power_ = 1;
-        };
-
-        void add(std::uintptr_t pc) { word_ = (word_ + pc) * kFactor; }
-        // The same as its addresses one by one.
-        void add(const Part &part) { word_ = word_ * part.power_ + part.sum_; }
-        void finish(unsigned frames) {
-            word_ = (word_ ^ frames) * 0xBF58476D1CE4E5B9;
-            word_ ^= word_ >> 32;
-        }
-        static Key of(const std::uintptr_t *pc, unsigned frames) {
+        // A sum of addresses, from the outermost on: with one more further in.
+        static constexpr std::uint64_t further(std::uint64_t sum, std::uintptr_t pc) { return (sum + pc) * kKeyFactor; }
+        // Of the stack of so many addresses that come between two sums.
+        static Key between(std::uint64_t inner, std::uint64_t outer, unsigned frames) {
             Key key;
-            for (unsigned i = 0; i < frames; ++i) key.add(pc[i]);
-            key.finish(frames);
+            key.word_ = (inner - outer * kKeyPowers[frames]) ^ frames;
+            key.word_ *= 0xBF58476D1CE4E5B9;
+            key.word_ ^= key.word_ >> 32;
             return key;
+        }
+        // Innermost first.
+        static Key of(const std::uintptr_t *pc, unsigned frames) {
+            std::uint64_t sum = 0;
+            for (unsigned i = frames; i-- > 0;) sum = further(sum, pc[i]);
+            return between(sum, 0, frames);
         }
 
       private:
         friend class StackTable;
-        static constexpr std::uint64_t kFactor = 0x9E3779B97F4A7C15;
-
         std::uint64_t word_ = 0;
     };
 
@@ -73,15 +71,27 @@ class StackTable {
         }
         return 0;
     }
-    // The number that intern would give without a new one; 0 if it takes one.
-    StackId find(const std::uintptr_t *pc, unsigned frames) const {
-        const StackId id = find(Key::of(pc, frames));
-        return id == 0 && frames > kShortFrames && keeps_short() ? find(Key::of(pc, kShortFrames)) : id;
+    // The number that intern would give without a new one; 0 if it takes one. Of a stack of so many frames, of whose
+    // innermost key_of(how many) is the key.
+    template <class KeyOf>
+    StackId find_by(KeyOf key_of, unsigned frames) const {
+        StackId id = find(key_of(frames));
+        for (unsigned i = 1; id == 0 && i < std::size(kStages) && used() >= kStages[i - 1].most; ++i)
+            if (frames > kStages[i].frames) id = find(key_of(kStages[i].frames));
+        return id;
     }
-    // Of new stacks only the innermost frames count.
-    bool keeps_short() const { return used() >= kMostWhole; }
-    static constexpr std::uint32_t kMostWhole = kStacks / 4 * 3;
-    static constexpr unsigned kShortFrames = 8;
+    StackId find(const std::uintptr_t *pc, unsigned frames) const {
+        return find_by([&](unsigned most) { return Key::of(pc, most); }, frames);
+    }
+    // No new one gets a number.
+    bool is_full() const { return used() >= kStacks || out_of_space_.load(std::memory_order_relaxed); }
+
+    // New stacks get numbers up to `most` for so many of their frames, then for those of the next stage.
+    struct Stage {
+        std::uint32_t most;
+        unsigned frames;
+    };
+    static constexpr Stage kStages[] = {{kStacks / 8 * 6, segment::kMaxFrames}, {kStacks / 8 * 7, 8}, {kStacks, 4}};
 
     // A sampled block of this stack that stands for `weight` others (sampling.h) of `bytes` each comes or goes.
     void count_allocated(StackId id, std::uint32_t weight, std::uint64_t bytes);
@@ -105,7 +115,7 @@ class StackTable {
   private:
     static constexpr std::uint32_t kSlots = 2 * kStacks;
     static constexpr std::uint32_t kSiteFrames = 3;  // a wrapper of malloc or two, and who calls it
-    static constexpr std::uint32_t kNearSiteFrames = kShortFrames;
+    static constexpr std::uint32_t kNearSiteFrames = 8;
 
     // Of a slot: a stack's key above its number. 0: free.
     static constexpr std::uint64_t kIdMask = (std::uint64_t{1} << 16) - 1;

@@ -41,7 +41,7 @@ bool learn_stack(backtrace::Trace &trace, std::uintptr_t frame, std::uintptr_t e
         for (unsigned i = 0; i < kMostAsked; ++i) {
             Return to = Return::from(frame);
             found = run(trace, to, end, depth);
-            // The last one's too, where there are more: it ends a stretch (stack_segments.h).
+            // The last one's too, where there are more: the next walk goes on there (last_stack.h).
             const bool asks =
                 found == Step::unknown || (found == Step::done && !unwind_rules.view().find(to.pc).is_of(to.pc));
             if (!asks || to.pc == asked) break;

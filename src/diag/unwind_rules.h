@@ -105,11 +105,6 @@ class UnwindRules {
             rule.word_ = words_[place_of(pc, shift_)].load(std::memory_order_relaxed);
             return rule;
         }
-        // A walk gets past `pc`, or ends there.
-        bool tells(std::uintptr_t pc) const {
-            const UnwindRule rule = find(pc);
-            return rule.is_of(pc) && rule.kind() != UnwindRule::Kind::other;
-        }
         explicit operator bool() const { return words_ != nullptr; }
 
       private:

@@ -17,44 +17,37 @@ inline std::size_t block_bytes(const Watched &watched) { return watched.large ? 
 
 // At `guard`, two a block: most are known.
 [[gnu::always_inline]] inline StackId Watcher::stack_at(segment::CounterShard &shard, std::uintptr_t frame) {
-    if constexpr (kWalksStacks) {
-        if (own_stack_.covers(frame)) [[likely]] {
-            const StackId id = segments_.find(state.stacks, frame, own_stack_.end(), state.options.stack_depth);
-            if (id != 0) [[likely]] {
-                ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
-                return id;
-            }
-        }
-    }
-    return capture(shard, frame);
-}
-
-[[gnu::always_inline]] inline void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
-    if (!hunt.has_aimed()) [[likely]]
-        return fill::put(begin, end, fill::kSlack);
-    put_slack_under_watch(begin, end);
+    const StackId id = kWalksStacks ? stack_memory_.find(frame) : 0;
+    if (id == 0) [[unlikely]]
+        return stack_from_afar(shard, frame);
+    ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
+    return id;
 }
 
 // ---- allocation ----
 
 [[gnu::always_inline]] inline StackId Watcher::plan_usual(segment::CounterShard &shard, std::size_t size_class,
                                                           std::uintptr_t frame) {
-    if (!watches_all_ || remaining_[size_class] <= 1 || hunt.wants(size_class)) return 0;
+    if (remaining_[size_class] <= 1 || (hunted_classes_ >> size_class & 1) != 0) return kNoNumber;
     // Before the unwinder, which may allocate: the next one is due, whoever makes it.
     countdown_[size_class] = 1;
     const StackId stack = stack_at(shard, frame);
-    const std::uint32_t one_in = state.options.guard_sample;
-    if (stack == 0 || one_in == 0) return stack;
-    draw_ = random_.next();
-    return is_sampled(draw_, one_in) || state.site_turns.may_be_due(state.stacks.near_site(stack), draw_) ? 0 : stack;
+    if (one_in_ == 0) return stack;
+    const std::uint64_t draw = draws_.next();
+    if (is_sampled(draw, one_in_)) return stack | kUnusual;
+    const std::uint16_t site = state.stacks.near_site(stack);
+    return state.site_turns.may_be_due(site, of_site(draw)) && may_guard(site) ? stack | kUnusual : stack;
 }
 
 [[gnu::always_inline]] inline void Watcher::watched_usual(StackId stack, const Watched &watched, std::size_t bytes,
                                                           std::size_t size_class, Family family) {
     --remaining_[size_class];
-    draw_ = 0;
     const std::size_t slack = watched.room - bytes;
-    put_slack(watched.end() - slack, watched.end());
+    const std::uintptr_t end = watched.end();
+    if (hunt_has_aimed_) [[unlikely]]
+        put_slack_under_watch(end - slack, end);
+    else
+        fill::put<fill::kSlack>(end - slack, end);
     // An audit may come by at any moment: the bytes are there before the note says so, here and below.
     std::atomic_signal_fence(std::memory_order_seq_cst);
     Note(watched.note).begin(stack, family, 0, {.slack = static_cast<std::uint32_t>(slack), .filled = true});
@@ -65,14 +58,13 @@ inline std::size_t block_bytes(const Watched &watched) { return watched.large ? 
 [[gnu::always_inline]] inline StackId Watcher::free_usual(segment::CounterShard &shard, const Watched &watched,
                                                           std::uintptr_t frame, Giving giving) {
     const Note note(watched.note);
-    if (!watches_all_ || !note.only_filled(giving.family)) return 0;
+    if (!note.only_filled(giving.family)) return kNoNumber;
     const std::uint32_t slack = note.slack();
     const std::uintptr_t asked_end = watched.end() - slack;
     if (slack < kUsualSlack || slack > watched.room ||
         (giving.bytes != kAnyBytes && giving.bytes != asked_end - watched.user) ||
-        !fill::is_whole(asked_end, watched.end(), fill::kSlack) ||
-        block_bytes(watched) > state.options.quarantine_bytes / kLargestShare)
-        return 0;
+        !fill::is_whole<fill::kSlack>(asked_end, watched.end()) || block_bytes(watched) > largest_kept_)
+        return kNoNumber;
     return stack_at(shard, frame);
 }
 
@@ -94,9 +86,9 @@ inline std::size_t block_bytes(const Watched &watched) { return watched.large ? 
 }
 
 // As keep_usual has left it.
-[[gnu::always_inline]] inline bool Watcher::is_as_left(const Quarantine::Kept &kept) {
-    return !kept.large && Note(kept.note).only_poisoned() &&
-           fill::is_whole(kept.block, kept.block + kept.bytes - 1, fill::kFreed);
+[[gnu::always_inline]] inline bool Watcher::is_as_left(std::uintptr_t block, std::size_t small_bytes, BlockNote *note) {
+    return small_bytes != 0 && Note(note).only_poisoned() &&
+           fill::is_whole<fill::kFreed>(block, block + small_bytes - 1);
 }
 
 template <class Release>
@@ -118,11 +110,11 @@ template <class Release>
             const Quarantine::Kept kept = quarantine_.pop();
             excess -= kept.bytes;
             gone += kept.bytes;
-            if (is_as_left(kept) && !notes::singles.holds(kept.note)) [[likely]] {
+            if (is_as_left(kept.block, kept.small_bytes(), kept.note) && !notes::singles.holds(kept.note)) [[likely]] {
                 Note(kept.note).set_state(Note::State::none);
                 release_small(kept.block, kept.bytes);
             } else {
-                release(shard, kept);
+                release(shard, kept.block, kept.small_bytes(), kept.note);
             }
         }
     }

@@ -7,6 +7,7 @@
 #include "core/header_byte.h"
 #include "core/notes.h"
 #include "core/size_classes.h"
+#include "diag/audit.h"
 #include "diag/backtrace.h"
 #include "diag/fill.h"
 #include "diag/hunt.h"
@@ -146,13 +147,17 @@ Finding finding_of(Kind kind, const Watched &watched) {
 ReleaseKept Watcher::release_kept = nullptr;
 constinit thread_local bool Watcher::fills_slack_ = false;
 
+void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
+    hunt.has_aimed() ? put_slack_under_watch(begin, end) : fill::put<fill::kSlack>(begin, end);
+}
+
 // The signal handler knows this for no overflow.
 void Watcher::put_slack_under_watch(std::uintptr_t begin, std::uintptr_t end) {
     // What is filled already may have a watchpoint on it.
     if (fill::first_changed(begin, end, fill::kSlack) == end) return;
     fills_slack_ = true;
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    fill::put(begin, end, fill::kSlack);
+    fill::put<fill::kSlack>(begin, end);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     fills_slack_ = false;
 }
@@ -175,7 +180,20 @@ backtrace::Pace Watcher::pace_of_unwinding() {
     return watches_all_ || hunt.on() || unwinds_fast_ ? backtrace::Pace::fast : backtrace::Pace::step_by_step;
 }
 
-[[gnu::noinline]] StackId Watcher::capture(CounterShard &shard, std::uintptr_t frame) {
+// Not one of the short ones that the thread has had lately.
+[[gnu::noinline]] StackId Watcher::stack_from_afar(CounterShard &shard, std::uintptr_t frame) {
+    if constexpr (!kWalksStacks) return capture(shard, frame, false);
+    StackId id = 0;
+    const auto found = stack_memory_.walk(state.stacks, frame, own_stack_, state.options.stack_depth, id);
+    const bool is_new = found == StackMemory::Found::unknown;
+    if (found == StackMemory::Found::known || (is_new && state.stacks.is_full())) {
+        ++shard.backtraces[static_cast<unsigned>(segment::BacktraceCause::sample)];
+        return id;
+    }
+    return capture(shard, frame, is_new);
+}
+
+StackId Watcher::capture(CounterShard &shard, std::uintptr_t frame, bool is_new) {
     // The unwinder itself allocates, a thread's first time: stacks are small, and that one is nobody's sample.
     if (backtrace::underway()) return 0;
     const Undisturbed undisturbed;
@@ -185,7 +203,7 @@ backtrace::Pace Watcher::pace_of_unwinding() {
     bool walked = false;
     if (kWalksStacks && own_stack_.reaches(frame)) {
         const std::uintptr_t end = own_stack_.end();
-        const Return::Step found = walk_stack(trace, frame, end, depth);
+        const Return::Step found = is_new ? Return::Step::unknown : walk_stack(trace, frame, end, depth);
         if (found == Return::Step::done || found == Return::Step::outermost)
             id = state.stacks.find(trace.pc, trace.frames);
         // What was told may be out of date where it leads to a new stack.
@@ -193,7 +211,7 @@ backtrace::Pace Watcher::pace_of_unwinding() {
         if (!walked && found != Return::Step::lost) {
             const auto pace = watches_all_ ? backtrace::Pace::fast : backtrace::Pace::step_by_step;
             walked = learn_stack(trace, frame, end, depth, pace, state.modules);
-            segments_.follow(state.modules.loads() + state.modules.unloads());
+            stack_memory_.follow(state.modules.loads() + state.modules.unloads());
         }
     }
     if (!walked) backtrace::capture(trace, depth, pace_of_unwinding());
@@ -229,6 +247,7 @@ void Watcher::follow() {
     if (changes_seen_ == 0) {
         random_.seed(os::process_secret() ^ (static_cast<std::uint64_t>(process::thread_id()) << 32) ^
                      reinterpret_cast<std::uintptr_t>(this));
+        draws_.seed(random_.next());
     }
     changes_seen_ = changes;
     if (hunt_session_ != hunt.session()) {
@@ -254,39 +273,53 @@ void Watcher::follow() {
     }
     large_remaining_ = sampling::bytes_to_next(random_, mean);
     watches_all_ = level >= Level::guard;
+    usual_ = watches_all_ && state.segment;
+    looks_at_time_ = audit::is_periodic();
+    one_in_ = state.options.guard_sample;
+    hunt_has_aimed_ = hunt.has_aimed();
+    hunted_classes_ = hunt.classes();
+    largest_kept_ =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(quarantine_limit(level) / kLargestShare, UINT32_MAX));
     if (kWalksStacks && (watches_all_ || hunt.on()))
-        segments_.start();
+        stack_memory_.start();
     else
-        segments_.forget();
+        stack_memory_.forget();
 }
 
 // ---- allocation ----
 
 // What pending_ says, and whether this one gets guard pages.
-WatchPlan Watcher::planned(CounterShard &shard, std::size_t bytes) {
+WatchPlan Watcher::planned(CounterShard &shard, std::size_t bytes, std::uint32_t number) {
     pending_stack_ = 0;
     pending_hunt_ = pending_place_ = false;
     WatchPlan plan{.watch = pending_fill_ || pending_weight_ != 0, .slack = pending_fill_ ? kUsualSlack : 0};
     if (!pending_fill_) return plan;
-    pending_stack_ = stack_here(shard);
-    const std::uint32_t one_in = state.options.guard_sample;
-    if (one_in == 0) return plan;
-    const std::uint64_t draw = draw_ != 0 ? draw_ : random_.next();
-    draw_ = 0;
-    if (is_sampled(draw, one_in)) {
+    // Where it was begun (plan_usual), it goes on from there.
+    const bool begun = number != kNoNumber;
+    pending_stack_ = begun ? number & ~kUnusual : stack_here(shard);
+    if (one_in_ == 0) return plan;
+    const std::uint64_t draw = begun ? draws_.last() : draws_.next();
+    if (is_sampled(draw, one_in_)) {
         plan.guard_pages = true;
         // Reads and writes past the end are the commoner bug.
-        plan.guard_at_end = draw % 4 != 0;
+        plan.guard_at_end = random_.next() % 4 != 0;
     } else {
         const std::uint16_t site = state.stacks.near_site(pending_stack_);
-        const SiteTurns::Turn turn = state.site_turns.take(site, bytes, guarded_pages.in_use(), draw);
+        const SiteTurns::Turn turn = state.site_turns.take(site, bytes, guarded_pages.in_use(), of_site(draw));
         plan.guard_pages = turn != SiteTurns::Turn::none;
         plan.guard_at_end = turn == SiteTurns::Turn::back;
     }
     return plan;
 }
 
-WatchPlan Watcher::plan(CounterShard &shard, std::size_t bytes, std::size_t size_class) {
+// It is a site's turn. Where that is likely to be refused, the clock is looked at now and then: a program of many sites
+// is refused most of the time.
+[[gnu::noinline]] bool Watcher::may_guard(std::uint16_t site) {
+    constexpr std::uint32_t kRefusedALook = 16;
+    return state.site_turns.has_room(site, guarded_pages.in_use()) || ++refused_ % kRefusedALook == 0;
+}
+
+WatchPlan Watcher::plan(CounterShard &shard, std::size_t bytes, std::size_t size_class, std::uint32_t number) {
     const Level level = state.level.load(std::memory_order_relaxed);
     pending_weight_ = 0;
     remaining_[size_class] -= std::min<std::uint64_t>(armed_[size_class], remaining_[size_class]);
@@ -303,7 +336,7 @@ WatchPlan Watcher::plan(CounterShard &shard, std::size_t bytes, std::size_t size
     pending_fill_ = level >= Level::guard;
     const bool hunted = hunt.wants(size_class);
     if (!pending_fill_ && !hunted) look_up();
-    WatchPlan plan = planned(shard, bytes);
+    WatchPlan plan = planned(shard, bytes, number);
     if (hunted) plan_hunt(shard, bytes, size_class, plan);
     arm(size_class, pending_fill_);
     return plan;
@@ -373,7 +406,7 @@ void Watcher::watched(CounterShard &shard, const Watched &watched, std::size_t b
     if (behind.filled) {
         put_slack(watched.end() - behind.slack, watched.end());
         // Not the byte right before the block: that is its header.
-        if (watched.front != 0) fill::put(watched.user - watched.front, watched.user - 1, fill::kSlack);
+        if (watched.front != 0) fill::put<fill::kSlack>(watched.user - watched.front, watched.user - 1);
     }
     if (pending_hunt_) hunt.count_hunted(1);
     std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -401,7 +434,7 @@ void Watcher::narrowed(const Watched &watched, std::size_t bytes) {
     if (!note.filled() || note.hunted()) return;
     const std::uintptr_t end = watched.user + bytes;
     put_slack(end, watched.end());
-    if (watched.front != 0) fill::put(watched.user - watched.front, watched.user - 1, fill::kSlack);
+    if (watched.front != 0) fill::put<fill::kSlack>(watched.user - watched.front, watched.user - 1);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     note.set_slack(static_cast<std::uint32_t>(watched.end() - end));
 }
@@ -679,17 +712,16 @@ bool Watcher::freed(CounterShard &shard, const Watched &watched, Giving giving) 
     return false;
 }
 
-void Watcher::release(CounterShard &shard, const Quarantine::Kept &kept) {
-    if (kept.block == 0) return;
+void Watcher::release(CounterShard &shard, std::uintptr_t block, std::size_t small_bytes, BlockNote *note) {
+    const auto release_checked = [&](const Watched &watched) {
+        if (!is_as_left(block, small_bytes, note)) check_kept(shard, watched, true);
+        Note(watched.note).set_state(Note::State::none);
+        release_kept(watched);
+    };
+    if (small_bytes != 0) return release_checked(watched_small(block, block, small_bytes, note));
     const Undisturbed undisturbed;
     Watched watched;
-    if (!kept.large)
-        watched = watched_small(kept.block, kept.block, kept.bytes, kept.note);
-    else if (!find_watched(kept.block, watched))
-        return;
-    if (!is_as_left(kept)) check_kept(shard, watched, true);
-    Note(watched.note).set_state(Note::State::none);
-    release_kept(watched);
+    if (find_watched(block, watched)) release_checked(watched);
 }
 
 void Watcher::trim_quarantine(CounterShard &shard, std::uint64_t most, std::size_t coming) {
@@ -703,7 +735,7 @@ void Watcher::trim_quarantine(CounterShard &shard, std::uint64_t most, std::size
     for (int i = 0; (i < 2 || gone < coming) && is_over(); ++i) {
         const Quarantine::Kept kept = quarantine_.pop();
         gone += kept.bytes;
-        release(shard, kept);
+        release(shard, kept.block, kept.small_bytes(), kept.note);
     }
 }
 
@@ -725,7 +757,8 @@ void Watcher::refused(const Watched &watched, std::uintptr_t address) {
 void Watcher::release_all(CounterShard &shard) {
     while (!quarantine_.empty()) {
         quarantine_.fetch();
-        release(shard, quarantine_.pop());
+        const Quarantine::Kept kept = quarantine_.pop();
+        release(shard, kept.block, kept.small_bytes(), kept.note);
     }
 }
 

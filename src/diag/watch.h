@@ -2,6 +2,7 @@
 // of them, and what to check when they are freed. One Watcher a thread, in its thread cache; all-zero is a valid start.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -13,7 +14,7 @@
 #include "diag/pace.h"
 #include "diag/quarantine.h"
 #include "diag/sampling.h"
-#include "diag/stack_segments.h"
+#include "diag/stack_memory.h"
 #include "diag/state.h"
 #include "segment/layout.h"
 
@@ -27,14 +28,17 @@ class Watcher {
     // Follows the level in force. Called in slow paths.
     bool is_up_to_date() const { return state.changes.load(std::memory_order_acquire) == changes_seen_; }
     void follow();
+    // As of the last time that it did: nearly every small block goes the usual way, below; audits are periodic.
+    bool usual() const { return usual_; }
+    bool looks_at_time() const { return looks_at_time_; }
 
     // What nobody asked for at least, behind every block at `guard`: an overflow that skips a few bytes lands here too.
     static constexpr std::uint32_t kUsualSlack = 16;
 
     // Nearly every small block at `guard`, in few instructions (usual.h): what the rest is to plan, watched and freed.
-    // 0 or false where anything is out of the ordinary: then nothing has been done to the block. `frame` is where the
-    // frame pointer points of the function that the program has called, or of one of its callees, and it is still
-    // there.
+    // An unusual number or false where anything is out of the ordinary: then nothing has been done to the block.
+    // `frame` is where the frame pointer points of the function that the program has called, or of one of its callees,
+    // and it is still there.
     StackId plan_usual(segment::CounterShard &shard, std::size_t size_class, std::uintptr_t frame);
     void watched_usual(StackId stack, const Watched &watched, std::size_t bytes, std::size_t size_class, Family family);
     StackId free_usual(segment::CounterShard &shard, const Watched &watched, std::uintptr_t frame, Giving giving);
@@ -44,7 +48,7 @@ class Watcher {
     template <class Release>
     void make_room(segment::CounterShard &shard, std::size_t bytes, Release release);
 
-    WatchPlan plan(segment::CounterShard &shard, std::size_t bytes, std::size_t size_class);
+    WatchPlan plan(segment::CounterShard &shard, std::size_t bytes, std::size_t size_class, std::uint32_t number);
     WatchPlan plan_large(segment::CounterShard &shard, std::size_t bytes);
     bool watches_all() const { return watches_all_; }
     void watched(segment::CounterShard &shard, const Watched &watched, std::size_t bytes, Family family);
@@ -69,8 +73,8 @@ class Watcher {
     void end(segment::CounterShard &shard);
     // It has ended, and has no shard any more. Should it start once more, it follows the level anew.
     void stop() {
-        watches_all_ = false;
-        segments_.forget();
+        watches_all_ = usual_ = false;
+        stack_memory_.forget();
         changes_seen_ = 0;
     }
 
@@ -78,7 +82,7 @@ class Watcher {
     void restart_after_fork() {
         applicant_.seat = 0;  // the parent's
         quarantine_.restart_after_fork();
-        segments_.forget();
+        stack_memory_.forget();
         changes_seen_ = 0;  // starts anew, and draws other numbers than the parent
     }
 
@@ -117,7 +121,10 @@ class Watcher {
 
     // A draw says guard pages, where one in so many gets them.
     static bool is_sampled(std::uint64_t draw, std::uint32_t one_in) { return (draw >> 32) * one_in >> 32 == 0; }
+    // For another decision by its upper bits: those that the first one goes by are the last ones now.
+    static std::uint64_t of_site(std::uint64_t draw) { return std::rotl(draw, 24); }
 
+    bool may_guard(std::uint16_t site);
     bool keep(const Watched &watched, StackId stack, bool poison);
     enum class Fate { goes, stays, to_quarantine };
     Fate look_closely(segment::CounterShard &shard, const Watched &watched, Giving giving);
@@ -126,14 +133,16 @@ class Watcher {
     static void put_slack_under_watch(std::uintptr_t begin, std::uintptr_t end);
     StackId stack_here(segment::CounterShard &shard);
     StackId stack_at(segment::CounterShard &shard, std::uintptr_t frame);
-    StackId capture(segment::CounterShard &shard, std::uintptr_t frame);
+    StackId stack_from_afar(segment::CounterShard &shard, std::uintptr_t frame);
+    StackId capture(segment::CounterShard &shard, std::uintptr_t frame, bool is_new);
     backtrace::Pace pace_of_unwinding();
-    WatchPlan planned(segment::CounterShard &shard, std::size_t bytes);
+    WatchPlan planned(segment::CounterShard &shard, std::size_t bytes, std::uint32_t number = kNoNumber);
     void look_up();
     template <class Release>
     void make_room_now(segment::CounterShard &shard, std::size_t bytes, Release release);
-    static bool is_as_left(const Quarantine::Kept &kept);
-    void release(segment::CounterShard &shard, const Quarantine::Kept &kept);
+    // Of what the quarantine has kept; no `small_bytes`: a large block.
+    static bool is_as_left(std::uintptr_t block, std::size_t small_bytes, BlockNote *note);
+    static void release(segment::CounterShard &shard, std::uintptr_t block, std::size_t small_bytes, BlockNote *note);
     void trim_quarantine(segment::CounterShard &shard, std::uint64_t most, std::size_t coming);
 
     static constinit thread_local bool fills_slack_ __attribute__((tls_model("initial-exec")));
@@ -149,13 +158,20 @@ class Watcher {
     std::uint32_t look_up_after_ = 1;
     std::uint64_t looked_up_ms_ = 0;
     bool watches_all_ = false;
-    std::uint32_t unwound_ = 0;  // by the unwinder, since they were last counted
+    bool usual_ = false;          // watches_all_, and it can count
+    bool looks_at_time_ = false;  // there is an audit every so often
+    bool hunt_has_aimed_ = false;
+    std::uint32_t hunted_classes_ = 0;
+    std::uint32_t one_in_ = 0;        // guard_sample
+    std::uint32_t largest_kept_ = 0;  // bytes of a block that may fill so much of the quarantine
+    std::uint32_t unwound_ = 0;       // by the unwinder, since they were last counted
     std::uint64_t unwound_since_ms_ = 0;
     bool unwinds_fast_ = false;
     std::uint32_t pending_weight_ = 0;  // of the block that plan has chosen and watched will get
     bool pending_fill_ = false;
-    StackId pending_stack_ = 0;   // taken for the plan already; 0: not
-    std::uint64_t draw_ = 0;      // made for the next plan already; 0: not
+    StackId pending_stack_ = 0;  // taken for the plan already; 0: not
+    std::uint32_t refused_ = 0;  // guard pages, by what a look without the clock says
+    sampling::Draws draws_;
     bool pending_hunt_ = false;   // gets slack because it is hunted
     bool pending_place_ = false;  // and a watchpoint, if there is one
     std::size_t pending_class_ = 0;
@@ -168,7 +184,7 @@ class Watcher {
     std::int64_t move_cost_ = 0;  // of a watchpoint of all threads, as seen so far
     Quarantine quarantine_;
     OwnStack own_stack_;
-    StackSegments segments_;
+    StackMemory stack_memory_;
 };
 
 }  // namespace hakmem

@@ -13,24 +13,24 @@ TEST(Fill, FindsTheFirstChangedByteAtEveryPlace) {
         for (std::size_t shift = 0; shift < 8; ++shift) {
             std::vector<std::uint8_t> memory(size + shift + 8, 0);
             const auto begin = reinterpret_cast<std::uintptr_t>(memory.data()) + shift;
-            put(begin, begin + size, kSlack);
+            put<kSlack>(begin, begin + size);
             EXPECT_EQ(first_changed(begin, begin + size, kSlack), begin + size);
             EXPECT_EQ(memory[shift + size], 0);  // nothing behind it
             const bool wide = size >= sizeof(Wide);
-            EXPECT_TRUE(!wide || is_whole(begin, begin + size, kSlack));
+            EXPECT_TRUE(!wide || is_whole<kSlack>(begin, begin + size));
             for (std::size_t at = 0; at < size; ++at) {
                 memory[shift + at] ^= 1;
                 EXPECT_EQ(first_changed(begin, begin + size, kSlack), begin + at);
-                EXPECT_FALSE(wide && is_whole(begin, begin + size, kSlack));
+                EXPECT_FALSE(wide && is_whole<kSlack>(begin, begin + size));
                 memory[shift + at] ^= 1;
             }
         }
     }
 }
 
-// Past the caches or not: all of it, and nothing beside it.
-TEST(Fill, PutsManyBytesAsideAtEveryPlace) {
-    for (const std::size_t size : {kMany - 1, kMany, kMany + 1, kMany + 63, kMany + 64, 2 * kEnds}) {
+// All of it, and nothing beside it.
+TEST(Fill, PutsManyBytesAtEveryPlace) {
+    for (const std::size_t size : {kLong, kLong + 1, 4 * kLong, 4 * kLong + 63, 2 * kEnds}) {
         for (std::size_t shift = 0; shift < 64; ++shift) {
             std::vector<std::uint8_t> memory(shift + size + 1, 0);
             const auto begin = reinterpret_cast<std::uintptr_t>(memory.data()) + shift;

@@ -339,7 +339,7 @@ TEST_F(ProbeTest, HigherLevelsIncludeTheLower) {
         // Every allocation is due, and gets room that is not the program's.
         for (int i = 0; i < 3; ++i) {
             if (!DiagProbe::due(thread, 3)) _exit(2);
-            const WatchPlan plan = DiagProbe::plan(thread, 40, 3);
+            const WatchPlan plan = DiagProbe::plan(thread, 40, 3, kNoNumber);
             if (!plan.watch || plan.slack == 0) _exit(3);
         }
     });
@@ -418,6 +418,23 @@ TEST_F(ProbeTest, AnAuditReportsABlockThatIsFreedMeanwhile) {
         EXPECT_EQ(shard.incidents[static_cast<unsigned>(Kind::large_header_corrupt)], 1u);
         EXPECT_EQ(shard.incidents[static_cast<unsigned>(Kind::guard_page_access)], 0u);
     });
+}
+
+// One is taken where the block is allocated and one where it is freed, however it goes: on fresh slots, of which none
+// was watched before, between guard pages, and on slots that come again.
+TEST_F(ProbeTest, EachBlockTakesTwoStacks) {
+    constexpr unsigned kBlocks = 2000;
+    const Ended ended = run_alone("level=guard:quarantine_bytes=65536:guard_sample=50", [] {
+        std::vector<void *> blocks(kBlocks);
+        const auto bytes = [](unsigned i) { return 1 + i * 37 % 3000; };
+        for (unsigned round = 0; round < 3; ++round) {
+            for (unsigned i = 0; i < kBlocks; ++i) blocks[i] = Diagnosed::allocate(bytes(i));
+            for (void *block : blocks) Diagnosed::deallocate(block);
+        }
+    });
+    EXPECT_EQ(ended.status, 0);
+    const File file = only_file_of(ended.pid);
+    EXPECT_EQ(file.sum(offsetof(CounterShard, backtraces) + sizeof(std::uint64_t)), 2u * 3 * kBlocks);
 }
 
 // Who asks while one is going on finds all threads but that one asleep: it looks once more when it is done.

@@ -33,6 +33,25 @@ TEST(Sampling, EstimatesAreUnbiased) {
     }
 }
 
+// What is decided by their upper bits is decided as often as it should be, and each time anew.
+TEST(Sampling, DrawsAreEvenInTheUpperBits) {
+    Draws draws;
+    draws.seed(42);
+    for (const unsigned bits : {1u, 4u, 12u}) {
+        const double expected = 4'000'000.0 / (1u << bits);
+        unsigned zeros = 0, runs = 0;
+        bool before = false;
+        for (unsigned i = 0; i < 4'000'000; ++i) {
+            const bool zero = draws.next() >> (64 - bits) == 0;
+            zeros += zero;
+            runs += zero && before;
+            before = zero;
+        }
+        EXPECT_NEAR(zeros, expected, 5 * std::sqrt(expected)) << bits;
+        EXPECT_NEAR(runs, expected / (1u << bits), 5 * std::sqrt(expected / (1u << bits)) + 1) << bits;
+    }
+}
+
 TEST(Sampling, AMeanOfOneTakesEveryAllocation) {
     Random random;
     random.seed(0);

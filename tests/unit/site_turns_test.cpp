@@ -53,6 +53,19 @@ TEST(SiteTurns, AProgramOfManySitesDoesNotDrown) {
     EXPECT_LE(taken, SiteTurns::kMostSaved + 5'000 * SiteTurns::kEachMs);  // had it taken five seconds
 }
 
+// Whoever looks before it asks is told of a refusal, but for one that the clock alone tells of.
+TEST(SiteTurns, ARefusalIsKnownBefore) {
+    const auto turns = std::make_unique<SiteTurns>();
+    EXPECT_TRUE(turns->has_room(1, SiteTurns::kMostHeld - 1));
+    EXPECT_FALSE(turns->has_room(1, SiteTurns::kMostHeld));
+    unsigned site = 0;
+    for (; turns->has_room(static_cast<std::uint16_t>(site), 0); ++site) {
+        ASSERT_LE(site, SiteTurns::kMostSaved + 5'000 * SiteTurns::kEachMs);
+        EXPECT_NE(turns->take(static_cast<std::uint16_t>(site), 10, 0, 0), Turn::none);
+    }
+    EXPECT_GE(site, SiteTurns::kMostSaved);
+}
+
 TEST(SiteTurns, LargeBlocksCostMore) {
     const auto turns = std::make_unique<SiteTurns>();
     unsigned taken = 0;

@@ -75,61 +75,59 @@ TEST_F(StackTableTest, ThreadsAgreeAndFullIsUnknown) {
 
 // A program that recurses has ever new stacks; who is at the inner end of them is not new.
 TEST_F(StackTableTest, NearlyFullOnlyTheInnermostFramesCount) {
-    constexpr unsigned kInner = StackTable::kShortFrames;
-    const auto deep = [](std::uintptr_t inner, std::uintptr_t outer) {
-        std::vector<std::uintptr_t> pc(kInner, 0x7000 + inner);
+    // So many frames alike, and one further out.
+    const auto deep = [](unsigned inner, std::uintptr_t which, std::uintptr_t outer) {
+        std::vector<std::uintptr_t> pc(inner, 0x7000 + which);
         pc.push_back(outer);
         return pc;
     };
-    const StackId whole = intern(deep(1, 1));
-    EXPECT_EQ(frames_of(whole), kInner + 1);
-    for (std::uintptr_t i = 2; table_->used() < StackTable::kMostWhole; ++i) {
-        ASSERT_FALSE(table_->keeps_short());
-        ASSERT_NE(intern(deep(1, i)), 0u);
-    }
-    EXPECT_TRUE(table_->keeps_short());
-    EXPECT_EQ(intern(deep(1, 1)), whole) << "what is known as a whole stays so";
-
     const auto find = [&](const std::vector<std::uintptr_t> &pc) {
         return table_->find(pc.data(), static_cast<unsigned>(pc.size()));
     };
-    EXPECT_EQ(find(deep(1, 1)), whole);
-    EXPECT_EQ(find(deep(2, 1)), 0u);
-    const StackId one = intern(deep(2, 0x100000)), same = intern(deep(2, 0x200000)), other = intern(deep(3, 1));
-    EXPECT_EQ(find(deep(2, 0x300000)), one);
-    EXPECT_NE(one, 0u);
-    EXPECT_EQ(frames_of(one), kInner);
-    EXPECT_EQ(one, same);
-    EXPECT_NE(one, other);
-    EXPECT_EQ(frames_of(intern({0x9000, 0x9001})), 2u) << "short ones are what they are";
+    const StackId whole = intern(deep(40, 1, 1));
+    EXPECT_EQ(frames_of(whole), 41u);
+    std::uintptr_t filling = 1;
+    for (std::size_t stage = 1; stage < std::size(StackTable::kStages); ++stage) {
+        const unsigned inner = StackTable::kStages[stage].frames;
+        const std::uint32_t most = StackTable::kStages[stage - 1].most;
+        for (; table_->used() < most; ++filling) ASSERT_NE(intern({filling, filling, filling, filling}), 0u);
+        const std::uintptr_t which = 100 * stage;
+        EXPECT_EQ(find(deep(inner, which, 1)), 0u);
+        const StackId one = intern(deep(inner, which, 1)), same = intern(deep(inner, which, 2));
+        EXPECT_NE(one, 0u);
+        EXPECT_EQ(frames_of(one), inner);
+        EXPECT_EQ(one, same);
+        EXPECT_EQ(find(deep(inner, which, 3)), one);
+        EXPECT_NE(intern(deep(inner, which + 1, 1)), one);
+        EXPECT_EQ(intern(deep(40, 1, 1)), whole) << "what is known as a whole stays so";
+        EXPECT_EQ(find(deep(40, 1, 1)), whole);
+        EXPECT_EQ(frames_of(intern({0x9000 + stage, 0x9001})), 2u) << "short ones are what they are";
+        EXPECT_FALSE(table_->is_full());
+    }
+    for (StackId last = 1; last != 0; ++filling) last = intern({filling, filling});
+    EXPECT_TRUE(table_->is_full());
 }
 
-// Whoever has walked a stack by stretches knows it by the same key.
+// Whoever has summed up a longer stack knows any part of it by the same key.
 TEST_F(StackTableTest, AKeyIsTheSameHoweverItWasPutTogether) {
+    constexpr unsigned kFrames = 40;
     std::vector<std::uintptr_t> pc;
-    for (std::uintptr_t i = 0; i < 30; ++i) pc.push_back(0x5000 + i * i);
-    const StackId id = intern(pc);
-    for (unsigned first = 0; first <= pc.size(); ++first) {
-        for (unsigned second = first; second <= pc.size(); second += 7) {
-            StackTable::Key key;
-            StackTable::Key::Part part;
-            for (unsigned i = 0; i < pc.size(); ++i) {
-                if (i >= first && i < second) {
-                    part.add(pc[i]);
-                    continue;
-                }
-                if (i == second) key.add(part);
-                key.add(pc[i]);
-            }
-            if (second == pc.size()) key.add(part);
-            key.finish(static_cast<unsigned>(pc.size()));
-            ASSERT_EQ(table_->find(key), id) << first << " to " << second;
+    std::vector<std::uint64_t> sums{0};  // of the outermost
+    for (std::uintptr_t i = 0; i < kFrames; ++i) pc.push_back(0x5000 + i * i);
+    for (unsigned i = kFrames; i-- > 0;) sums.push_back(StackTable::Key::further(sums.back(), pc[i]));
+    for (unsigned first = 0; first < kFrames; ++first) {
+        for (unsigned last = first + 1; last <= kFrames; last += 7) {
+            const StackId id = intern({pc.begin() + first, pc.begin() + last});
+            ASSERT_NE(id, 0u);
+            const std::uint64_t inner = sums[kFrames - first], outer = sums[kFrames - last];
+            ASSERT_EQ(table_->find(StackTable::Key::between(inner, outer, last - first)), id)
+                << first << " to " << last;
         }
     }
-    StackTable::Key unknown = StackTable::Key::of(pc.data(), 29);
-    EXPECT_EQ(table_->find(unknown), 0u);
+    EXPECT_EQ(table_->find(StackTable::Key::of(pc.data() + 1, 37)), 0u);
+    intern(pc);
     std::swap(pc[3], pc[4]);
-    EXPECT_EQ(table_->find(StackTable::Key::of(pc.data(), 30)), 0u) << "the order counts";
+    EXPECT_EQ(table_->find(StackTable::Key::of(pc.data(), kFrames)), 0u) << "the order counts";
 }
 
 }  // namespace

@@ -16,7 +16,7 @@
 #include "diag/backtrace.h"
 #include "diag/own_stack.h"
 #include "diag/segment_writer.h"
-#include "diag/stack_segments.h"
+#include "diag/stack_memory.h"
 #include "diag/stack_table.h"
 
 namespace hakmem {
@@ -30,19 +30,19 @@ struct Thread {
     ModuleMap modules;
     std::unique_ptr<StackTable> table = std::make_unique<StackTable>();
     OwnStack stack;
-    StackSegments segments;
+    StackMemory memory;
     unsigned depth = 32;
 
     unsigned looked = 0, walked = 0, same = 0;  // stacks; of these, how many were walked; as the unwinder does
-    unsigned wrong = 0, known = 0;              // by segments: another stack, that one
+    unsigned wrong = 0, known = 0;              // by memory: another stack, that one
     std::uintptr_t frame = 0;                   // of the last look
 
     Thread() {
         modules.start(segment.modules(), &segment.header().modules_used);
         table->start(segment);
-        segments.start();
+        memory.start();
     }
-    ~Thread() { segments.forget(); }
+    ~Thread() { memory.forget(); }
 };
 Thread *thread = nullptr;
 
@@ -52,9 +52,8 @@ Thread *thread = nullptr;
     const auto caller = reinterpret_cast<std::uintptr_t>(__builtin_return_address(0));
     ++thread->looked;
     thread->frame = frame;
-    const StackId known = thread->stack.covers(frame)
-                              ? thread->segments.find(*thread->table, frame, thread->stack.end(), thread->depth)
-                              : 0;
+    StackId known = thread->memory.find(frame);
+    if (known == 0) thread->memory.walk(*thread->table, frame, thread->stack, thread->depth, known);
     Trace walked;
     if (!thread->stack.reaches(frame) ||
         !learn_stack(walked, frame, thread->stack.end(), thread->depth, backtrace::Pace::fast, thread->modules))
@@ -63,7 +62,7 @@ Thread *thread = nullptr;
     const Return::Step found = walk_stack(again, frame, thread->stack.end(), thread->depth);
     EXPECT_TRUE(found == Return::Step::done || found == Return::Step::outermost) << "all is known now";
     EXPECT_EQ(again.frames, walked.frames);
-    thread->segments.follow(thread->modules.loads() + thread->modules.unloads());
+    thread->memory.follow(thread->modules.loads() + thread->modules.unloads());
     ++thread->walked;
     Trace unwound;
     backtrace::capture(unwound, backtrace::kMostFrames);
@@ -184,6 +183,8 @@ TEST_F(StackWalkTest, IsAsTheUnwinders) {
 TEST_F(StackWalkTest, KeepsToTheDepth) {
     for (const unsigned depth : {1u, 2u, 7u, 31u, 64u}) {
         thread->depth = depth;
+        thread->memory.forget();
+        thread->memory.start();
         repeat([] { recursive(5); });
         repeat([] { recursive(40); });
     }
@@ -210,24 +211,25 @@ TEST_F(StackWalkTest, LeavesTheRestToTheUnwinder) {
     std::signal(SIGUSR1, SIG_DFL);
 }
 
-// A thread that has none starts with nothing; one that has been interrupted keeps the memory, and knows nothing.
+// Whatever was known is known no more.
 TEST_F(StackWalkTest, ForgetsAndStartsAnew) {
     repeat([] { recursive(2); });
     const unsigned known = thread->known;
-    thread->segments.forget();
+    thread->memory.forget();
     repeat([] { recursive(2); });
     EXPECT_EQ(thread->known, known);
-    thread->segments.start();
+    thread->memory.start();
     repeat([] { recursive(2); });
     EXPECT_EQ(thread->known, known + kRounds - 1);
-    thread->segments.follow(thread->modules.loads() + thread->modules.unloads() + 1);
+    thread->memory.follow(thread->modules.loads() + thread->modules.unloads() + 1);
     repeat([] { recursive(2); });
     EXPECT_EQ(thread->wrong, 0u);
 }
 
 // Once nearly all numbers are taken, only the innermost addresses of a new stack count.
 TEST_F(StackWalkTest, ShortStacksAreKnownToo) {
-    for (std::uintptr_t i = 1; !thread->table->keeps_short(); ++i) thread->table->intern(&i, 1, thread->modules);
+    for (std::uintptr_t i = 1; thread->table->used() < StackTable::kStages[0].most; ++i)
+        thread->table->intern(&i, 1, thread->modules);
     repeat([] { recursive(20); });
     repeat([] { recursive(3); });
     expect_all(kRounds);
@@ -288,7 +290,7 @@ void tree(std::uint32_t random, unsigned levels) {
     asm volatile("");
 }
 
-// Stretches are shared, replaced, and met again at other places: never is one taken for another stack's.
+// Parts are shared, replaced, and met again at other places: never is one stack taken for another.
 TEST_F(StackWalkTest, NoStackIsTakenForAnother) {
     for (unsigned round = 0; round < 4; ++round)
         for (std::uint32_t seed = 0; seed < 1500; ++seed) tree(seed % 300 * 2654435761u, seed % 23);
@@ -317,8 +319,8 @@ TEST_F(StackWalkTest, NoStackIsTakenForAnother) {
     plain();
     room[bytes - 1] = 1;
 }
-// A short stack and one that is cut off right before what has no rule, so that its stretch is not kept: both with the
-// same function at the same place.
+// A short stack and one that is cut off right before what has no rule, so that it is not whole: both with the same
+// function at the same place.
 [[gnu::noinline]] void short_and_cut(std::size_t shift, unsigned levels) {
     volatile char *room = static_cast<char *>(__builtin_alloca(shift));
     room[0] = 1;
@@ -343,6 +345,28 @@ TEST_F(StackWalkTest, WhatWasNotKeptLeavesOthersAlone) {
     }).join();
     EXPECT_EQ(thread->walked, thread->looked);
     EXPECT_EQ(thread->wrong, 0u);
+}
+
+// More frames than are remembered: the outermost are forgotten, and walked once more when it comes to them.
+TEST_F(StackWalkTest, DeeperThanWhatIsRemembered) {
+    for (const unsigned depth : {60u, 5u}) {
+        thread->depth = depth;
+        thread->memory.forget();
+        thread->memory.start();
+        for (unsigned levels = 0; levels < 3 * LastStack::kMostFrames; ++levels) recursive(levels);
+        for (unsigned levels = 3 * LastStack::kMostFrames; levels-- > 0;) recursive(levels);
+        std::uint32_t random = depth;
+        for (unsigned i = 0; i < 600; ++i) {
+            random = random * 1664525u + 1013904223u;
+            const unsigned levels = (random >> 20) % (3 * LastStack::kMostFrames);
+            tree(random % 7, levels);
+            of_any_size(random >> 16 & 0xFFF0);
+        }
+    }
+    EXPECT_LE(thread->looked - thread->walked, 20u) << "so much deeper at once that it takes some looks (own_stack.h)";
+    EXPECT_EQ(thread->same, thread->walked);
+    EXPECT_EQ(thread->wrong, 0u);
+    EXPECT_GT(thread->known, thread->looked / 3);
 }
 
 // A handler has interrupted a walk: it goes without, and the walk is what it was.

@@ -99,7 +99,8 @@ TEST(UnwindRules, ForgetsWhatMayBeOthersByNow) {
     fill();
     rules.follow(0, 0);
     EXPECT_TRUE(knows(kTold) && knows(kGuessed));
-    EXPECT_TRUE(rules.view().tells(kTold) && !rules.view().tells(kTold + 1));
+    EXPECT_TRUE(rules.view().find(kTold).leads_on_from(kTold));
+    EXPECT_FALSE(rules.view().find(kTold + 1).leads_on_from(kTold + 1));
     // Where code lay that nobody had tables of, an object may lie.
     rules.follow(1, 0);
     EXPECT_FALSE(knows(kGuessed));
@@ -112,7 +113,7 @@ TEST(UnwindRules, ForgetsWhatMayBeOthersByNow) {
     EXPECT_FALSE(knows(kTold) || knows(kGuessed));
     EXPECT_EQ(rules.size(), 0u);
     rules.add(UnwindRule::of(kTold, Kind::other, 0, 0));
-    EXPECT_TRUE(knows(kTold) && !rules.view().tells(kTold));
+    EXPECT_TRUE(knows(kTold) && !rules.view().find(kTold).leads_on_from(kTold));
 }
 
 // What was true before something was unloaded is gone afterwards, also where another thread was about to copy it.
