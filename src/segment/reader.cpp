@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -10,10 +11,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <thread>
 
 #include "segment/liveness.h"
 
@@ -361,6 +364,37 @@ struct CloseDir {
 };
 using Dir = std::unique_ptr<DIR, CloseDir>;
 
+// Whoever changes a control word alone, by a lock of its own beside the one that the process keeps (liveness.h). The
+// file may be another user's, who may hold it for ever.
+bool lock_control(int fd) {
+    constexpr int kTriesToLock = 200;
+    for (int i = 0; ::flock(fd, LOCK_EX | LOCK_NB) != 0; ++i) {
+        if ((errno != EWOULDBLOCK && errno != EINTR) || i == kTriesToLock) return false;
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return true;
+}
+
+// The control word of the segment, as change(Control &) leaves it; an error text, empty if done.
+template <class Change>
+std::string write_control(const std::string &path, Change change) {
+    const Opened opened = open_checked(path, O_RDWR);
+    if (!opened.fd) return opened.failure.error;
+    const int fd = opened.fd->get();
+    if (!lock_control(fd)) return errno_text("cannot lock the control word", errno);
+    constexpr std::uint64_t kAt = offsetof(Header, control);
+    Control control;
+    if (!read_exactly(fd, &control, sizeof control, kAt)) return "cannot read the control word";
+    const std::uint32_t before = control.generation;
+    change(control);
+    // The generation comes last.
+    constexpr std::size_t kFirst = offsetof(Control, level);
+    if (!write_exactly(fd, reinterpret_cast<const char *>(&control) + kFirst, sizeof control - kFirst, kAt + kFirst) ||
+        (control.generation != before && !write_exactly(fd, &control.generation, sizeof control.generation, kAt)))
+        return errno_text("cannot write", errno);
+    return {};
+}
+
 }  // namespace
 
 std::optional<FileName> FileName::parse(std::string_view name) {
@@ -506,49 +540,26 @@ std::optional<std::uint64_t> process_start_ticks(std::uint64_t pid) {
 bool process_alive(std::uint64_t pid, std::uint64_t start_ticks) { return process_start_ticks(pid) == start_ticks; }
 
 std::string request_audit(const std::string &path, std::uint32_t &request) {
-    const Opened opened = open_checked(path, O_RDWR);
-    if (!opened.fd) return opened.failure.error;
-    request = opened.header.control.audit_request + 1;
-    constexpr std::uint64_t kAt = offsetof(Header, control) + offsetof(Control, audit_request);
-    if (!write_exactly(opened.fd->get(), &request, sizeof request, kAt)) return errno_text("cannot write", errno);
-    return {};
+    return write_control(path, [&](Control &control) { request = ++control.audit_request; });
 }
 
 std::string request_hunt(const std::string &path, std::uint64_t key, std::uint32_t slot_bytes, std::uint32_t &request) {
-    const Opened opened = open_checked(path, O_RDWR);
-    if (!opened.fd) return opened.failure.error;
-    const int fd = opened.fd->get();
-    request = opened.header.control.hunt_request + 1;
-    const std::uint32_t generation = opened.header.control.generation + 1;
-    constexpr std::uint64_t kAt = offsetof(Header, control);
-    if (!write_exactly(fd, &key, sizeof key, kAt + offsetof(Control, hunt_key)) ||
-        !write_exactly(fd, &slot_bytes, sizeof slot_bytes, kAt + offsetof(Control, hunt_slot_bytes)) ||
-        !write_exactly(fd, &request, sizeof request, kAt + offsetof(Control, hunt_request)) ||
-        !write_exactly(fd, &generation, sizeof generation, kAt + offsetof(Control, generation)))
-        return errno_text("cannot write", errno);
-    return {};
+    return write_control(path, [&](Control &control) {
+        control.hunt_key = key;
+        control.hunt_slot_bytes = slot_bytes;
+        request = ++control.hunt_request;
+        ++control.generation;
+    });
 }
 
 std::string change_control(const std::string &path, const ControlChange &change, std::uint32_t &generation) {
-    const Opened opened = open_checked(path, O_RDWR);
-    if (!opened.fd) return opened.failure.error;
-    Control control = opened.header.control;
-    if (change.level) control.level = static_cast<std::uint32_t>(*change.level);
-    if (change.on_error) control.on_error = static_cast<std::uint32_t>(*change.on_error);
-    if (change.audit_interval_s) control.audit_interval_s = *change.audit_interval_s;
-    if (change.sample_bytes) control.sample_bytes = *change.sample_bytes;
-    generation = control.generation + 1;
-    const int fd = opened.fd->get();
-    constexpr std::uint64_t kAt = offsetof(Header, control);
-    // The requests of audit and hunt are not ours to write; the generation comes last.
-    if (!write_exactly(fd, &control.level, sizeof control.level, kAt + offsetof(Control, level)) ||
-        !write_exactly(fd, &control.on_error, sizeof control.on_error, kAt + offsetof(Control, on_error)) ||
-        !write_exactly(fd, &control.audit_interval_s, sizeof control.audit_interval_s,
-                       kAt + offsetof(Control, audit_interval_s)) ||
-        !write_exactly(fd, &control.sample_bytes, sizeof control.sample_bytes, kAt + offsetof(Control, sample_bytes)) ||
-        !write_exactly(fd, &generation, sizeof generation, kAt + offsetof(Control, generation)))
-        return errno_text("cannot write", errno);
-    return {};
+    return write_control(path, [&](Control &control) {
+        if (change.level) control.level = static_cast<std::uint32_t>(*change.level);
+        if (change.on_error) control.on_error = static_cast<std::uint32_t>(*change.on_error);
+        if (change.audit_interval_s) control.audit_interval_s = *change.audit_interval_s;
+        if (change.sample_bytes) control.sample_bytes = *change.sample_bytes;
+        generation = ++control.generation;
+    });
 }
 
 }  // namespace hakmem::segment

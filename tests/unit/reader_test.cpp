@@ -2,11 +2,15 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <random>
+#include <set>
 #include <thread>
+#include <vector>
 
 #include "segment_builder.h"
 
@@ -394,6 +398,64 @@ TEST(Control, ChangesWhatIsAskedAndRaisesTheGeneration) {
     EXPECT_EQ(asked.level, control.level);
     EXPECT_EQ(asked.audit_request, 5U);
     EXPECT_NE(request_hunt(dir.file("9-9.hakmem"), 1, 2, request), "");
+}
+
+// Several at once: none takes back what another has written, and each change has a generation of its own.
+TEST(Control, WritersTakeTurns) {
+    TemporaryDir dir;
+    SegmentBuilder builder;
+    builder.header.control = {10, 0, 0, 0, 1, 20, 30, 0, 0, 0};
+    const std::string path = builder.write(dir);
+    constexpr std::uint32_t kRounds = 200;
+    std::vector<std::uint32_t> generations[2];
+    std::vector<std::thread> writers;
+    writers.emplace_back([&] {
+        for (std::uint32_t i = 1; i <= kRounds; ++i) {
+            std::uint32_t generation = 0;
+            EXPECT_EQ(change_control(path, {{}, {}, i, {}}, generation), "");
+            generations[0].push_back(generation);
+        }
+    });
+    writers.emplace_back([&] {
+        for (std::uint32_t i = 1; i <= kRounds; ++i) {
+            std::uint32_t generation = 0;
+            EXPECT_EQ(change_control(path, {{}, {}, {}, 1000 + i}, generation), "");
+            generations[1].push_back(generation);
+        }
+    });
+    writers.emplace_back([&] {
+        for (std::uint32_t i = 1; i <= kRounds; ++i) {
+            std::uint32_t request = 0;
+            EXPECT_EQ(request_audit(path, request), "");
+            EXPECT_EQ(request, 20 + i);
+            EXPECT_EQ(request_hunt(path, i, 64, request), "");
+            EXPECT_EQ(request, 30 + i);
+        }
+    });
+    for (std::thread &writer : writers) writer.join();
+    const Control control = read_file(path, Parts::counters).snapshot->control;
+    EXPECT_EQ(control.generation, 10 + 3 * kRounds);
+    EXPECT_EQ(control.audit_interval_s, kRounds);
+    EXPECT_EQ(control.sample_bytes, 1000 + kRounds);
+    EXPECT_EQ(control.audit_request, 20 + kRounds);
+    EXPECT_EQ(control.hunt_request, 30 + kRounds);
+    EXPECT_EQ(control.hunt_key, kRounds);
+    std::set<std::uint32_t> all(generations[0].begin(), generations[0].end());
+    all.insert(generations[1].begin(), generations[1].end());
+    EXPECT_EQ(all.size(), 2 * kRounds);
+}
+
+// Somebody holds the lock and doesn't let go.
+TEST(Control, WhatIsLockedIsNotWaitedForForEver) {
+    TemporaryDir dir;
+    SegmentBuilder builder;
+    const std::string path = builder.write(dir);
+    const int fd = open(path.c_str(), O_RDONLY);
+    ASSERT_EQ(flock(fd, LOCK_EX), 0);
+    std::uint32_t request = 0;
+    EXPECT_NE(request_audit(path, request).find("cannot lock"), std::string::npos);
+    close(fd);
+    EXPECT_EQ(request_audit(path, request), "");
 }
 
 }  // namespace
