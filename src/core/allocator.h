@@ -157,6 +157,7 @@ class Allocator {
                                                   bool *zeroed = nullptr, bool growing = false);
     [[gnu::noinline, gnu::cold]] static void deallocate_page_aligned(void *block, Giving giving);
     [[gnu::noinline]] static void deallocate_other(void *block, std::uint32_t header, Giving giving);
+    [[gnu::noinline]] static void deallocate_watched_slot(void *block, std::uint32_t header, Giving giving);
     [[gnu::noinline]] static void deallocate_rest(void *block, std::uint32_t header, Giving giving);
     [[gnu::noinline]] static void deallocate_slow(void *block, std::size_t size_class);
     [[gnu::noinline, gnu::cold]] static void deallocate_slower(void *block, std::size_t size_class);
@@ -180,8 +181,15 @@ class Allocator {
     static void check_free_header(void *block, std::size_t size_class);
     static void check_cached(Cache &cache);
     static void report_misfits(Cache &cache, std::size_t size_class, const Misfits &misfits);
-    static bool genuine(void *block, std::size_t size_class) { return genuine_slot(block, size_class).span != nullptr; }
-    static Slot genuine_slot(void *block, std::size_t size_class);
+    static bool genuine(void *block, std::size_t size_class) {
+        Slot slot;
+        return find_genuine_slot(block, size_class, slot);
+    }
+    static Slot genuine_slot(void *block, std::size_t size_class) {
+        Slot slot;
+        return find_genuine_slot(block, size_class, slot) ? slot : Slot{};
+    }
+    static bool find_genuine_slot(void *block, std::size_t size_class, Slot &slot);
     static bool find_genuine_slot(PageEntry page, void *block, Slot &slot);
     static bool slot_of_class(void *block, std::size_t size_class);
     static bool is_live(void *block);
@@ -661,10 +669,10 @@ bool Allocator<P>::slot_of_class(void *block, std::size_t size_class) {
 
 // By the span's own metadata: start of a slot of that class that is in use.
 template <Probe P>
-typename Allocator<P>::Slot Allocator<P>::genuine_slot(void *block, std::size_t size_class) {
+inline __attribute__((always_inline)) bool Allocator<P>::find_genuine_slot(void *block, std::size_t size_class,
+                                                                           Slot &slot) {
     const PageEntry page = page_map.page_of(address_of(block));
-    Slot slot;
-    return page.is_small(size_class) && find_genuine_slot(page, block, slot) ? slot : Slot{};
+    return page.is_small(size_class) && find_genuine_slot(page, block, slot);
 }
 
 // On a page of small slots. False if it is none.
@@ -723,12 +731,18 @@ typename Allocator<P>::Large Allocator<P>::large_header(void *block) {
 template <Probe P>
 void Allocator<P>::deallocate_other(void *block, std::uint32_t header, Giving giving) {
     if constexpr (P::kDiagnostic) {
-        const std::size_t watched_class = header_byte::watched_class(header);
-        const std::uintptr_t frame = address_of(__builtin_frame_address(0));
-        if (watched_class < size_classes::kCount && deallocate_usual(block, watched_class, frame, giving)) [[likely]]
-            return;
+        if (header_byte::watched_class(header) < size_classes::kCount)
+            return deallocate_watched_slot(block, header, giving);
     }
     if (header != BlockHeader::kAligned || !deallocate_aligned(block)) deallocate_rest(block, header, giving);
+}
+
+// By itself, so that what isn't watched pays for no registers.
+template <Probe P>
+void Allocator<P>::deallocate_watched_slot(void *block, std::uint32_t header, Giving giving) {
+    const std::uintptr_t frame = address_of(__builtin_frame_address(0));
+    if (!deallocate_usual(block, header_byte::watched_class(header), frame, giving)) [[unlikely]]
+        deallocate_rest(block, header, giving);
 }
 
 // What allocate_usual has made, and nobody has changed. False where anything is not as usual: it is still the

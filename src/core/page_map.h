@@ -88,20 +88,23 @@ class PageMap {
 
 // What a region knows of one page: its span, and that one's size class, which a check of every free asks for.
 struct PageEntry {
-    std::uint64_t word;  // 0: in no span; else the span's address below, and in the top 16 bits what it is
+    std::uint64_t word;  // 0: in no span; else what it is in the lowest 16 bits, and above them the span's address
 
-    static constexpr unsigned kTopShift = 48;
-    static constexpr std::uint64_t kSmall = 0x8000;  // in the top: of small slots; with the class below
+    static constexpr unsigned kSpanShift = 16;
+    static constexpr std::uint16_t kSmall = 0x8000;  // of small slots; with the class below
 
     static PageEntry of(Span *span) {
-        return {address_of(span) | (span->kind == SpanKind::small ? kSmall | span->size_class : 0) << kTopShift};
+        return {std::uint64_t{address_of(span)} << kSpanShift |
+                (span->kind == SpanKind::small ? kSmall | span->size_class : 0u)};
     }
 
-    Span *span() const { return pointer_to<Span>(word & ((std::uint64_t{1} << kTopShift) - 1)); }
-    bool is_small() const { return (word >> kTopShift & kSmall) != 0; }
+    Span *span() const { return pointer_to<Span>(word >> kSpanShift); }
+    bool is_small() const { return (word & kSmall) != 0; }
     // Of small slots.
-    std::size_t size_class() const { return word >> kTopShift & ~kSmall; }
-    bool is_small(std::size_t size_class) const { return word >> kTopShift == (kSmall | size_class); }
+    std::size_t size_class() const { return word & (kSmall - 1u); }
+    bool is_small(std::size_t size_class) const {
+        return static_cast<std::uint16_t>(word) == static_cast<std::uint16_t>(kSmall | size_class);
+    }
 };
 
 // A unit of 2 MiB cut into spans. Lives out of line; lists and bitmaps belong to the page heap.
