@@ -27,6 +27,7 @@ void StackMemory::forget() {
     if (free_below_ != kAll) return clear();
     Table *table = table_;
     free_below_ = 0;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
     table_ = nullptr;
     std::atomic_signal_fence(std::memory_order_seq_cst);
     os::unmap(table, sizeof(Table));

@@ -1,6 +1,7 @@
 #include "diag/watch.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/block_header.h"
 #include "core/guarded_pages.h"
@@ -312,11 +313,11 @@ WatchPlan Watcher::planned(CounterShard &shard, std::size_t bytes, std::uint32_t
     return plan;
 }
 
-// It is a site's turn. Where that is likely to be refused, the clock is looked at now and then: a program of many sites
-// is refused most of the time.
+// It is a site's turn. A program of many sites is refused most of the time, and would be again until the clock goes on.
 [[gnu::noinline]] bool Watcher::may_guard(std::uint16_t site) {
-    constexpr std::uint32_t kRefusedALook = 16;
-    return state.site_turns.has_room(site, guarded_pages.in_use()) || ++refused_ % kRefusedALook == 0;
+    if (state.site_turns.has_room(site, guarded_pages.in_use())) return true;
+    const std::uint64_t now = os::coarse_milliseconds();
+    return std::exchange(refused_ms_, now) != now;
 }
 
 WatchPlan Watcher::plan(CounterShard &shard, std::size_t bytes, std::size_t size_class, std::uint32_t number) {

@@ -169,8 +169,8 @@ class Watcher {
     bool unwinds_fast_ = false;
     std::uint32_t pending_weight_ = 0;  // of the block that plan has chosen and watched will get
     bool pending_fill_ = false;
-    StackId pending_stack_ = 0;  // taken for the plan already; 0: not
-    std::uint32_t refused_ = 0;  // guard pages, by what a look without the clock says
+    StackId pending_stack_ = 0;     // taken for the plan already; 0: not
+    std::uint64_t refused_ms_ = 0;  // when guard pages were last asked for where there was no room for them
     sampling::Draws draws_;
     bool pending_hunt_ = false;   // gets slack because it is hunted
     bool pending_place_ = false;  // and a watchpoint, if there is one

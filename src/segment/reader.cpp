@@ -364,15 +364,15 @@ struct CloseDir {
 };
 using Dir = std::unique_ptr<DIR, CloseDir>;
 
-// Whoever changes a control word alone, by a lock of its own beside the one that the process keeps (liveness.h). The
-// file may be another user's, who may hold it for ever.
-bool lock_control(int fd) {
-    constexpr int kTriesToLock = 200;
+// Whoever changes a control word is alone with it, so that nobody takes back what another has written. Not for certain:
+// the file may be another user's, who may hold the lock for ever, or be where there is no such lock (over a network it
+// is one with that by which the process shows that it lives).
+void lock_control(int fd) {
+    constexpr int kTriesToLock = 100;
     for (int i = 0; ::flock(fd, LOCK_EX | LOCK_NB) != 0; ++i) {
-        if ((errno != EWOULDBLOCK && errno != EINTR) || i == kTriesToLock) return false;
+        if ((errno != EWOULDBLOCK && errno != EINTR) || i == kTriesToLock) return;
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
-    return true;
 }
 
 // The control word of the segment, as change(Control &) leaves it; an error text, empty if done.
@@ -381,16 +381,20 @@ std::string write_control(const std::string &path, Change change) {
     const Opened opened = open_checked(path, O_RDWR);
     if (!opened.fd) return opened.failure.error;
     const int fd = opened.fd->get();
-    if (!lock_control(fd)) return errno_text("cannot lock the control word", errno);
+    lock_control(fd);
     constexpr std::uint64_t kAt = offsetof(Header, control);
     Control control;
     if (!read_exactly(fd, &control, sizeof control, kAt)) return "cannot read the control word";
     const std::uint32_t before = control.generation;
     change(control);
-    // The generation comes last.
-    constexpr std::size_t kFirst = offsetof(Control, level);
-    if (!write_exactly(fd, reinterpret_cast<const char *>(&control) + kFirst, sizeof control - kFirst, kAt + kFirst) ||
-        (control.generation != before && !write_exactly(fd, &control.generation, sizeof control.generation, kAt)))
+    const auto write = [&](std::size_t from, std::size_t to) {
+        return write_exactly(fd, reinterpret_cast<const char *>(&control) + from, to - from, kAt + from);
+    };
+    // What is asked for before the request, and the generation last.
+    if (!write(offsetof(Control, level), offsetof(Control, audit_request)) ||
+        !write(offsetof(Control, hunt_key), sizeof control) ||
+        !write(offsetof(Control, audit_request), offsetof(Control, hunt_key)) ||
+        (control.generation != before && !write(offsetof(Control, generation), offsetof(Control, level))))
         return errno_text("cannot write", errno);
     return {};
 }
