@@ -32,12 +32,10 @@ class Hunt {
     enum class Role { innocent, unknown, guilty };
 
     // True if allocations of that class are to be looked at.
-    bool wants(std::size_t size_class) const {
-        return (classes_.load(std::memory_order_relaxed) >> size_class & 1) != 0;
-    }
+    bool wants(std::size_t size_class) const { return (classes() >> size_class & 1) != 0; }
     // A bit for each class that is. Where that changes, state.changes does too.
     std::uint32_t classes() const { return classes_.load(std::memory_order_relaxed); }
-    bool on() const { return classes_.load(std::memory_order_relaxed) != 0; }
+    bool on() const { return classes() != 0; }
     // Changes when there is something new to look for.
     std::uint32_t round() const { return round_.load(std::memory_order_relaxed); }
     // Changes when everything was closed: seats from before are none any more.

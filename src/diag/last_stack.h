@@ -18,8 +18,8 @@ namespace hakmem {
 
 class LastStack {
   public:
-    // Goes over to the stack of `frame`. As walk_stack, with the same return addresses: whole where it says done or
-    // outermost, else it stays what it was. More than `depth` may lie in it, but only these have been looked at.
+    // Goes over to the stack of `frame`. As walk_stack, with the same return addresses: whole where it says done,
+    // else it stays what it was. More than `depth` may lie in it, but only these have been looked at.
     Return::Step walk(std::uintptr_t frame, std::uintptr_t end, unsigned depth);
 
     // Of the stack that walk has found: return addresses of others than ours, at most so many of them, from inside.

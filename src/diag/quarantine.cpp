@@ -10,8 +10,6 @@ constinit std::atomic<std::int64_t> Quarantine::total_{0};
 void Quarantine::tell() {
     total_.fetch_add(own_bytes_ - told_, std::memory_order_relaxed);
     told_ = own_bytes_;
-    least_untold_ = told_ - kUntold;
-    most_untold_ = told_ + kUntold;
 }
 
 bool Quarantine::grow() {

@@ -40,7 +40,7 @@ class Quarantine {
         at(head_++) = Entry::of(kept);
         own_room_ -= kept.bytes;
         own_bytes_ += kept.bytes;
-        if (own_bytes_ > most_untold_) tell();
+        if (own_bytes_ - told_ > kUntold) tell();
         fetch();
         return true;
     }
@@ -62,7 +62,7 @@ class Quarantine {
         if (empty()) return {};
         const Kept kept = at(tail_++).kept();
         own_bytes_ -= kept.bytes;
-        if (own_bytes_ < least_untold_) tell();
+        if (own_bytes_ - told_ < -kUntold) tell();
         return kept;
     }
 
@@ -145,9 +145,8 @@ class Quarantine {
     std::uint32_t tail_ = 0;
     std::uint32_t fetched_ = 0;  // from there on nothing is on its way into the cache
     std::int64_t own_bytes_ = 0;
-    std::int64_t told_ = 0;                            // of these
-    std::int64_t least_untold_ = 0, most_untold_ = 0;  // in between, the others need not know
-    std::int64_t own_room_ = 0;                        // below 0 where a push has not asked for it
+    std::int64_t told_ = 0;      // of these
+    std::int64_t own_room_ = 0;  // below 0 where a push has not asked for it
 };
 
 }  // namespace hakmem

@@ -33,7 +33,7 @@ class SiteTurns {
     // at the clock.
     bool has_room(std::uint16_t site, unsigned held) const {
         return spent_.load(std::memory_order_relaxed) < kMostSaved &&
-               held < kMostHeld >> had_[site].load(std::memory_order_relaxed) / 2;
+               held < most_held(had_[site].load(std::memory_order_relaxed));
     }
 
     // An allocation of `bytes` by `site`, while `held` blocks are between guard pages. `random`: 64 bits.
@@ -42,7 +42,7 @@ class SiteTurns {
             return Turn::none;
         std::atomic<std::uint8_t> &had = had_[site];
         const unsigned before = had.load(std::memory_order_relaxed);
-        if (held >= kMostHeld >> before / 2 || !pay(bytes)) return Turn::none;
+        if (held >= most_held(before) || !pay(bytes)) return Turn::none;
         // Two threads at once may count one: no harm.
         if (before < kMostTurns) had.store(static_cast<std::uint8_t>(before + 1), std::memory_order_relaxed);
         // Past the end is the commoner bug, and freed memory is caught at either.
@@ -52,6 +52,8 @@ class SiteTurns {
   private:
     static constexpr unsigned kMostTurns = kCertain + 40;
     static constexpr std::size_t kBytesAsDear = std::size_t{64} << 10;  // to touch anew, as a place of one page
+
+    static constexpr unsigned most_held(unsigned before) { return kMostHeld >> before / 2; }
 
     // Out of line, in site_turns.cpp: rare.
     bool pay(std::size_t bytes);

@@ -24,6 +24,14 @@ inline std::size_t block_bytes(const Watched &watched) { return watched.large ? 
     return id;
 }
 
+// `aimed`: somewhere in it may be a watchpoint.
+[[gnu::always_inline]] inline void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end, bool aimed) {
+    if (aimed) [[unlikely]]
+        put_slack_under_watch(begin, end);
+    else
+        fill::put<fill::kSlack>(begin, end);
+}
+
 // ---- allocation ----
 
 [[gnu::always_inline]] inline StackId Watcher::plan_usual(segment::CounterShard &shard, std::size_t size_class,
@@ -43,11 +51,7 @@ inline std::size_t block_bytes(const Watched &watched) { return watched.large ? 
                                                           std::size_t size_class, Family family) {
     --remaining_[size_class];
     const std::size_t slack = watched.room - bytes;
-    const std::uintptr_t end = watched.end();
-    if (hunt_has_aimed_) [[unlikely]]
-        put_slack_under_watch(end - slack, end);
-    else
-        fill::put<fill::kSlack>(end - slack, end);
+    put_slack(watched.end() - slack, watched.end(), hunt_has_aimed_);
     // An audit may come by at any moment: the bytes are there before the note says so, here and below.
     std::atomic_signal_fence(std::memory_order_seq_cst);
     Note(watched.note).begin(stack, family, 0, {.slack = static_cast<std::uint32_t>(slack), .filled = true});

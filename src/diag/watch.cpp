@@ -148,10 +148,6 @@ Finding finding_of(Kind kind, const Watched &watched) {
 ReleaseKept Watcher::release_kept = nullptr;
 constinit thread_local bool Watcher::fills_slack_ = false;
 
-void Watcher::put_slack(std::uintptr_t begin, std::uintptr_t end) {
-    hunt.has_aimed() ? put_slack_under_watch(begin, end) : fill::put<fill::kSlack>(begin, end);
-}
-
 // The signal handler knows this for no overflow.
 void Watcher::put_slack_under_watch(std::uintptr_t begin, std::uintptr_t end) {
     // What is filled already may have a watchpoint on it.
@@ -405,7 +401,7 @@ void Watcher::watched(CounterShard &shard, const Watched &watched, std::size_t b
         behind.slack = static_cast<std::uint32_t>(std::min(watched.room - bytes - behind.spare, kMostSlack));
     }
     if (behind.filled) {
-        put_slack(watched.end() - behind.slack, watched.end());
+        put_slack(watched.end() - behind.slack, watched.end(), hunt.has_aimed());
         // Not the byte right before the block: that is its header.
         if (watched.front != 0) fill::put<fill::kSlack>(watched.user - watched.front, watched.user - 1);
     }
@@ -434,7 +430,7 @@ void Watcher::narrowed(const Watched &watched, std::size_t bytes) {
     note.set_user_offset(watched.user - watched.block);
     if (!note.filled() || note.hunted()) return;
     const std::uintptr_t end = watched.user + bytes;
-    put_slack(end, watched.end());
+    put_slack(end, watched.end(), hunt.has_aimed());
     if (watched.front != 0) fill::put<fill::kSlack>(watched.user - watched.front, watched.user - 1);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     note.set_slack(static_cast<std::uint32_t>(watched.end() - end));
@@ -463,7 +459,7 @@ std::uint32_t Watcher::resizing(CounterShard &shard, const Watched &watched, std
 
 void Watcher::put_back(const Watched &watched, std::size_t bytes) {
     const std::size_t slack = std::min(watched.end() - watched.user - bytes, kMostSlack);
-    put_slack(watched.end() - slack, watched.end());
+    put_slack(watched.end() - slack, watched.end(), hunt.has_aimed());
     std::atomic_signal_fence(std::memory_order_seq_cst);
     Note(watched.note).set_slack(static_cast<std::uint32_t>(slack));
 }

@@ -129,7 +129,7 @@ class Watcher {
     enum class Fate { goes, stays, to_quarantine };
     Fate look_closely(segment::CounterShard &shard, const Watched &watched, Giving giving);
     void place(const Watched &watched, std::size_t bytes, std::uint32_t slack);
-    static void put_slack(std::uintptr_t begin, std::uintptr_t end);
+    static void put_slack(std::uintptr_t begin, std::uintptr_t end, bool aimed);
     static void put_slack_under_watch(std::uintptr_t begin, std::uintptr_t end);
     StackId stack_here(segment::CounterShard &shard);
     StackId stack_at(segment::CounterShard &shard, std::uintptr_t frame);

@@ -91,8 +91,9 @@ struct Section {
     std::uint32_t count;   // records
 };
 
-// What `hakmem set` and the other commands write and the process obeys. A writer has the file's flock, fills the fields
-// and then raises `generation`, but for an audit; the process compares generations in its slow paths.
+// What `hakmem set` and the other commands write and the process obeys. A writer takes the file's flock, if it can be
+// had, fills the fields and then raises `generation`, but for an audit; the process compares generations in its slow
+// paths.
 struct Control {
     std::uint32_t generation;
     std::uint32_t level;     // Level
