@@ -22,7 +22,7 @@ class Races(harness.HakmemTest):
                             environment={"TSAN_OPTIONS": f"history_size=7:halt_on_error=0:suppressions={SUPPRESSIONS}"})
 
     def test_policies(self):
-        for policy in ["production", *harness.LEVELS, "levels"]:
+        for policy in ["production", *harness.LEVELS, "levels", "notes"]:
             with self.subTest(policy):
                 result = self.run_program(policy)
                 self.assertEqual((result.status, result.err), (0, ""), result.out)

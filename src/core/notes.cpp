@@ -39,18 +39,20 @@ BlockNote *make_single(Span *span, std::uint32_t index) {
 
 BlockNote *notes::make(Span *span, std::uint32_t index) {
     const std::uint32_t row = index / kChunk;
-    BlockNote *note = span->notes != nullptr ? nullptr : make_single(span, index);
+    BlockNote *first_chunk = span->notes.load(std::memory_order_acquire);
+    BlockNote *note = first_chunk != nullptr ? nullptr : make_single(span, index);
     if (note == nullptr) {
         // A slot that was kept and is handed out again has one note, not two.
         if (span->single_notes != 0) {
             if (BlockNote *before = singles.find(span->slot(index)); before != nullptr) drop_single(before);
         }
-        if (span->notes == nullptr) {
+        if (first_chunk == nullptr) {
             Region *region = page_map.find(span->start).region();
             if (!make_rows(region)) return nullptr;
-            span->notes = first_chunk_of(region->notes.load(std::memory_order_acquire), span);
+            first_chunk = first_chunk_of(region->notes.load(std::memory_order_acquire), span);
+            span->notes.store(first_chunk, std::memory_order_release);
         }
-        note = in_row(span->notes, index);
+        note = in_row(first_chunk, index);
     }
     // Another thread may be making a note in the same span.
     used_word(span, row).fetch_or(used_bit(row));
@@ -65,7 +67,7 @@ void notes::drop_single(BlockNote *note) {
 }
 
 void drop_notes(Span *span) {
-    BlockNote *kept = span->notes;
+    BlockNote *kept = span->notes.load(std::memory_order_acquire);
     span->watched = false;
     if (kept == nullptr && span->single_notes == 0) return;
     for (std::uint32_t index = 0; index < span->slots; ++index) {

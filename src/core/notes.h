@@ -62,7 +62,7 @@ void drop_single(BlockNote *note);
 
 // The note of a slot where it lies in a row; nullptr where it does not.
 inline BlockNote *note_in_row(Span *span, std::uint32_t index) {
-    BlockNote *first_chunk = span->notes;
+    BlockNote *first_chunk = span->notes.load(std::memory_order_acquire);
     const std::uint32_t row = index / notes::kChunk;
     if (first_chunk == nullptr || (notes::used_word(span, row) & notes::used_bit(row)) == 0) return nullptr;
     return notes::in_row(first_chunk, index);
@@ -70,7 +70,7 @@ inline BlockNote *note_in_row(Span *span, std::uint32_t index) {
 
 // The same for a slot that is watched, of a span whose slots' notes lie in rows all.
 inline BlockNote *only_note_in_row(Span *span, std::uint32_t index) {
-    BlockNote *first_chunk = span->notes;
+    BlockNote *first_chunk = span->notes.load(std::memory_order_acquire);
     return first_chunk != nullptr && span->single_notes == 0 ? notes::in_row(first_chunk, index) : nullptr;
 }
 

@@ -71,7 +71,7 @@ Span *PageHeap::new_span(SpanKind kind, unsigned bitmap_words) {
     span->size_class = 0;
     span->in_partial = false;
     span->zeroed = span->watched = span->emptied = false;
-    span->notes = nullptr;
+    span->notes.store(nullptr, std::memory_order_relaxed);
     span->single_notes = 0;
     span->note.clear();
     span->user_offset = 0;

@@ -56,7 +56,8 @@ struct Span {
     SpanLink all;      // heap's spans
 
     // Small: where so many of its slots have notes that these lie in rows (notes.h), its chunk of the first row.
-    Relaxed<BlockNote *> notes;
+    // Whoever sees it sees the memory too, which another thread may have made.
+    std::atomic<BlockNote *> notes;
     BlockNote note;  // run, mapping, guarded: of the block, if watched; small: which slots may have notes (notes.h)
 
     // Small: a bit a slot that lies here for the owner to take. Right behind the record, so that a check of a free

@@ -1,11 +1,13 @@
 // api_races POLICY SECONDS FOLDER [SEED]: random calls in several threads at once (api_model.h) for a while, compiled
 // with ThreadSanitizer. POLICY is `production`, `levels` (they change at random), one
-// level, or `racy`: a race on purpose.
+// level, `notes`: those that one thread makes, looked up by another, or `racy`: a race on purpose.
 #include <chrono>
 #include <cstring>
 #include <random>
 
 #include "../fuzz/diagnostic_calls.h"
+#include "core/notes.h"
+#include "core/page_heap.h"
 #include "malloc/production_probe.h"
 
 namespace hakmem {
@@ -92,6 +94,23 @@ unsigned long run(double seconds, std::uint64_t seed) {
     return calls;
 }
 
+// A thread makes the first notes of a region. Nothing but the look-up itself tells the other that they are there.
+unsigned long look_up() {
+    Span *span = page_heap.allocate_small(size_classes::of_request(50));
+    notes::are_many = true;
+    std::atomic<bool> made{false};
+    std::thread other([&] {
+        note_of(span, 0, true)->words[0] = 1;
+        made.store(true, std::memory_order_relaxed);
+        ThreadEnd::thread_ends();
+    });
+    while (!made.load(std::memory_order_relaxed)) std::this_thread::yield();
+    const BlockNote *beside = note_of(span, 1, false);
+    test::require(beside != nullptr && beside->is_clear(), "the note of a slot beside");
+    other.join();
+    return 2;
+}
+
 // Two threads write to one block: the sanitizer must see this, in memory that it knows nothing of as a heap.
 unsigned long race() {
     using Production = Allocator<ProductionProbe>;
@@ -117,6 +136,8 @@ int main(int argc, char **argv) {
     unsigned long calls = 0;
     if (strcmp(argv[1], "racy") == 0) {
         calls = race();
+    } else if (strcmp(argv[1], "notes") == 0) {
+        calls = look_up();
     } else if (strcmp(argv[1], "production") == 0) {
         calls = run<test::ApiModel<Allocator<ProductionProbe>, NoControl>>(seconds, seed);
     } else {

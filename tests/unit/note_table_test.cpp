@@ -117,7 +117,7 @@ TEST_F(NotesOfSpan, FewLieByThemselves) {
 
 TEST_F(NotesOfSpan, OneAfterTheOtherNeverNeedRows) {
     for (std::uint32_t i = 0; i < span_->slots; ++i) drop_note(note_of(span_, i, true));
-    EXPECT_EQ(span_->notes, nullptr);
+    EXPECT_EQ(span_->notes.load(), nullptr);
 }
 
 TEST_F(NotesOfSpan, ManyLieInRowsAndTheFirstStay) {
@@ -129,7 +129,7 @@ TEST_F(NotesOfSpan, ManyLieInRowsAndTheFirstStay) {
         note->words[0] = i + 1;
         made.push_back(note);
     }
-    EXPECT_NE(span_->notes, nullptr);
+    EXPECT_NE(span_->notes.load(), nullptr);
     EXPECT_EQ(span_->single_notes, few_);
     for (std::uint32_t i = 0; i < span_->slots; ++i) {
         ASSERT_EQ(note_of(span_, i, false), made[i]);
@@ -148,7 +148,7 @@ TEST_F(NotesOfSpan, WhereAllAreWatchedTheyLieInRowsAtOnce) {
     notes::are_many = true;
     EXPECT_NE(note_of(span_, 5, true), nullptr);
     notes::are_many = false;
-    EXPECT_NE(span_->notes, nullptr);
+    EXPECT_NE(span_->notes.load(), nullptr);
     EXPECT_FALSE(is_single(5));
     EXPECT_EQ(span_->single_notes, 0);
 }
@@ -171,7 +171,7 @@ TEST_F(NotesOfSpan, NothingIsLeftWhenTheSpanGoes) {
     span_ = page_heap.allocate_small(size_classes::of_request(50));
     ASSERT_EQ(span_->start, start);
     EXPECT_FALSE(span_->watched);
-    EXPECT_EQ(span_->notes, nullptr);
+    EXPECT_EQ(span_->notes.load(), nullptr);
     EXPECT_EQ(note_of(span_, 0, false), nullptr);
 }
 
