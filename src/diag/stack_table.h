@@ -1,7 +1,7 @@
 // The distinct stacks of watched blocks, in the segment, each with its share of the heap profile. Lock-free; a stack's
 // number is its record's index and never changes. Once most of the table is used, of a new stack only the innermost
-// frames count, and fewer of them later, so that a program that recurses has room left for who calls. Full: new stacks
-// get number 0, which stands for "unknown".
+// frames count, and fewer of them later, so that a program that recurses has room left for who calls: at the end for
+// whoever calls the allocator, who are few. Full: new stacks get number 0, which stands for "unknown".
 #pragma once
 
 #include <array>
@@ -91,7 +91,11 @@ class StackTable {
         std::uint32_t most;
         unsigned frames;
     };
-    static constexpr Stage kStages[] = {{kStacks / 8 * 6, segment::kMaxFrames}, {kStacks / 8 * 7, 8}, {kStacks, 4}};
+    static constexpr Stage kStages[] = {{kStacks / 32 * 24, segment::kMaxFrames},
+                                        {kStacks / 32 * 26, 8},
+                                        {kStacks / 32 * 28, 4},
+                                        {kStacks / 32 * 29, 2},
+                                        {kStacks, 1}};
 
     // A sampled block of this stack that stands for `weight` others (sampling.h) of `bytes` each comes or goes.
     void count_allocated(StackId id, std::uint32_t weight, std::uint64_t bytes);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <thread>
 #include <vector>
@@ -101,11 +102,28 @@ TEST_F(StackTableTest, NearlyFullOnlyTheInnermostFramesCount) {
         EXPECT_NE(intern(deep(inner, which + 1, 1)), one);
         EXPECT_EQ(intern(deep(40, 1, 1)), whole) << "what is known as a whole stays so";
         EXPECT_EQ(find(deep(40, 1, 1)), whole);
-        EXPECT_EQ(frames_of(intern({0x9000 + stage, 0x9001})), 2u) << "short ones are what they are";
+        EXPECT_EQ(frames_of(intern({0x9000 + stage, 0x9001})), std::min(inner, 2u)) << "short ones are what they are";
         EXPECT_FALSE(table_->is_full());
     }
     for (StackId last = 1; last != 0; ++filling) last = intern({filling, filling});
     EXPECT_TRUE(table_->is_full());
+}
+
+TEST_F(StackTableTest, NobodyWhoCallsIsUnknownHoweverManyWaysLeadThere) {
+    constexpr std::uintptr_t kSites = 2000, kWays = 50;
+    for (std::uintptr_t way = 1; way <= kWays; ++way) {
+        for (std::uintptr_t site = 1; site <= kSites; ++site) {
+            std::vector<std::uintptr_t> pc(12, 0x10000 * way + site);
+            pc[0] = site;
+            const StackId id = intern(pc);
+            ASSERT_NE(id, 0u) << site << " on way " << way;
+            segment::Stack stack{};
+            table_->copy(id, stack);
+            ASSERT_GT(stack.frames, 0u);
+            ASSERT_EQ(stack.pc[0], site);
+        }
+    }
+    EXPECT_FALSE(table_->is_full());
 }
 
 // Whoever has summed up a longer stack knows any part of it by the same key.
