@@ -981,7 +981,14 @@ BlockFacts Allocator<P>::inspect(void *block) {
             const MincoreResult mincore = os::page_mapped(facts.address);
             P::mincore_called(cache_.probe, mincore);
             facts.mapped = mincore == MincoreResult::mapped;
-            facts.next_allocators = facts.mapped && foreign::is_glibc_block(facts.address);
+            // The byte before the block is the head's last one.
+            foreign::ChunkHead head;
+            if (facts.mapped && foreign::read_head(facts.address, head)) {
+                facts.next_allocators = foreign::is_glibc_block(facts.address, head);
+                facts.header_known = true;
+                facts.header_found = reinterpret_cast<const unsigned char *>(&head + 1)[-1];
+                return facts;
+            }
         }
         facts.header_known = facts.mapped && os::safe_read(facts.address - 1, &facts.header_found, 1);
         return facts;
@@ -994,7 +1001,8 @@ BlockFacts Allocator<P>::inspect(void *block) {
         facts.state = span->freed ? SlotState::free_slot : SlotState::in_use;
         facts.slot_bytes = span->bytes;
         facts.header_expected = BlockHeader::kGuarded;
-        facts.header_known = os::safe_read(facts.address - 1, &facts.header_found, 1);
+        // A freed one's pages are forbidden.
+        facts.header_known = !span->freed && os::safe_read(facts.address - 1, &facts.header_found, 1);
         return facts;
     }
     facts.header_known = facts.address != span->start;

@@ -12,11 +12,6 @@ namespace hakmem::foreign {
 
 namespace {
 
-// glibc's chunk (malloc/malloc.c): two words before the user's memory, flags in the low bits of the size.
-struct ChunkHead {
-    std::size_t previous_bytes;
-    std::size_t bytes_and_flags;
-};
 constexpr std::size_t kPreviousInUse = 1, kMmapped = 2, kOtherArena = 4, kFlags = 7;
 constexpr std::size_t kSmallestChunk = 32;
 // heap_info of arenas other than the first, at multiples of this (malloc/arena.c).
@@ -30,11 +25,18 @@ bool in_break_area(std::uintptr_t address, std::size_t bytes) {
 
 }  // namespace
 
-bool is_glibc_block(std::uintptr_t address) {
+bool read_head(std::uintptr_t address, ChunkHead &head) {
     if (&__libc_free == nullptr || address % 16 != 0 || address < os::kPageBytes) return false;
-    ChunkHead chunk;
+    return os::safe_read(address - sizeof head, &head, sizeof head);
+}
+
+bool is_glibc_block(std::uintptr_t address) {
+    ChunkHead head;
+    return read_head(address, head) && is_glibc_block(address, head);
+}
+
+bool is_glibc_block(std::uintptr_t address, const ChunkHead &chunk) {
     const std::uintptr_t start = address - sizeof chunk;
-    if (!os::safe_read(start, &chunk, sizeof chunk)) return false;
     const std::size_t bytes = chunk.bytes_and_flags & ~kFlags;
     if (bytes < kSmallestChunk || bytes % 16 != 0 || bytes > (std::size_t{1} << 46)) return false;
 
@@ -62,7 +64,7 @@ void free_glibc_block(std::uintptr_t address) { __libc_free(pointer_to(address))
 
 std::size_t glibc_usable_bytes(std::uintptr_t address) {
     ChunkHead chunk;
-    if (!os::safe_read(address - sizeof chunk, &chunk, sizeof chunk)) return 0;
+    if (!read_head(address, chunk)) return 0;
     const std::size_t bytes = chunk.bytes_and_flags & ~kFlags;
     return (chunk.bytes_and_flags & kMmapped) != 0 ? bytes - 16 : bytes - 8;
 }

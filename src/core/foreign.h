@@ -7,8 +7,18 @@
 
 namespace hakmem::foreign {
 
+// glibc's chunk (malloc/malloc.c): two words before the user's memory, flags in the low bits of the size.
+struct ChunkHead {
+    std::size_t previous_bytes;
+    std::size_t bytes_and_flags;
+};
+// False where none can be, or it can't be read.
+bool read_head(std::uintptr_t address, ChunkHead &head);
+
 // Looks like a live chunk of glibc's malloc.
 bool is_glibc_block(std::uintptr_t address);
+// The same, of which this was read.
+bool is_glibc_block(std::uintptr_t address, const ChunkHead &head);
 // Only for such a block.
 void free_glibc_block(std::uintptr_t address);
 std::size_t glibc_usable_bytes(std::uintptr_t address);
