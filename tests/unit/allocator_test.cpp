@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
@@ -11,6 +12,7 @@
 
 #include "at_once.h"
 #include "malloc/production_probe.h"
+#include "os/pages.h"
 
 namespace hakmem {
 
@@ -79,6 +81,36 @@ TEST(Allocator, AWriteRightBeforeAnAlignedBlock) {
         Plain::deallocate(block);
     }
     EXPECT_NE(tried, 0U);
+}
+
+// What lies before a pointer that nobody gave out is told, however it is aligned, unless it can't be read.
+TEST(Allocator, TheByteBeforeAForeignPointer) {
+    const std::size_t page = os::system_page_bytes();
+    auto *pages = static_cast<unsigned char *>(
+        mmap(nullptr, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    ASSERT_NE(pages, MAP_FAILED);
+    unsigned char *const second = pages + page;
+    const auto free_at = [](unsigned char *pointer) {
+        last = {};
+        const unsigned before = bad_frees;
+        expected = Kind::foreign_pointer;
+        Plain::deallocate(pointer);
+        expected = kNone;
+        EXPECT_EQ(bad_frees, before + 1);
+        EXPECT_EQ(last.facts.address, address_of(pointer));
+        EXPECT_TRUE(last.facts.mapped);
+    };
+    for (unsigned char *pointer : {second, second + 1, second + 8, second + 16, second + 160}) {
+        pointer[-1] = 'x';
+        free_at(pointer);
+        EXPECT_TRUE(last.facts.header_known);
+        EXPECT_EQ(last.facts.header_found, 'x');
+        pointer[-1] = 0;
+    }
+    ASSERT_EQ(mprotect(pages, page, PROT_NONE), 0);
+    free_at(second);
+    EXPECT_FALSE(last.facts.header_known);
+    munmap(pages, 2 * page);
 }
 
 // A thread that frees many blocks of others keeps a batch of them: not each one costs a way home.
